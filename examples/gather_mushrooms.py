@@ -48,8 +48,9 @@ class Mushrooms:
 
 
 config = TrainingConfig(
-    seed=0, mode="ppo", total_env_steps=6_000, num_envs=8, rollout_ticks=32, eval_episodes=10, final_episodes=10,
-    network=NetworkConfig(hidden_sizes=(32,)), ppo=PPOConfig(learning_rate=3e-3, discount=0.0))
+    seed=0, mode="ppo", baselines=("random",), total_env_steps=6_000, num_envs=8, rollout_ticks=32,
+    eval_episodes=10, final_episodes=10, network=NetworkConfig(hidden_sizes=(32,)),
+    ppo=PPOConfig(learning_rate=3e-3, discount=0.0))
 summary = train(Mushrooms, config, tempfile.mkdtemp())
 assert summary.final is not None
 for name in ("random", "learned"):

@@ -8,13 +8,16 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from townlet_runtime import ModelParts, SealSpec, seal
-from townlet_trajectory.evaluation.golden_vectors import vectors_path
+from townlet_trajectory import Box, MultiDiscrete
+from townlet_trajectory.evaluation.golden_vectors import read_vectors, vectors_path
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "javascript"
 NODE = shutil.which("node")
@@ -73,6 +76,46 @@ def test_a_recurrent_policy_acts_there_too(tmp_path: Path) -> None:
     vectors["state_in"]["numbers"][0] += 1.0
     made.vectors.write_text(json.dumps(vectors))
     assert act(made.path).returncode == 1
+
+
+PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("actions", "distribution", "kind"),
+    [(PARTS, "", "logits"), (NUMBERS, "clipped", "gaussian"), (NUMBERS, "squashed", "gaussian")],
+)
+def test_parts_and_numbers_act_there_too(
+    actions: MultiDiscrete | Box, distribution: str, kind: Literal["logits", "gaussian"], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            nn.Linear(4, actions.num_outputs),
+            (torch.zeros(2, 4),),
+            tmp_path / "linear.onnx",
+            input_names=["seen"],
+            output_names=["said"],
+            dynamic_axes={"seen": {0: "n"}},
+            dynamo=False,
+        )
+    spec = SealSpec(vocabulary=(), actions=actions, distribution=distribution)
+    made = seal(tmp_path / "linear.onnx", tmp_path / "p.onnx", spec=spec, parts=ModelParts(output_kind=kind))
+    done = act(made.path)
+    assert done.returncode == 0, done.stderr
+    vectors = read_vectors(made.vectors)
+    params = vectors.outputs.params.astype(np.float64)
+    if isinstance(actions, MultiDiscrete):
+        expected = np.stack([params[:, :3].argmax(1), params[:, 3:].argmax(1)], axis=1)
+    else:
+        low, high = np.array(actions.low), np.array(actions.high)
+        squashed = low + (high - low) * (np.tanh(params[:, :2]) + 1.0) / 2.0
+        expected = squashed if distribution == "squashed" else np.clip(params[:, :2], low, high)
+    (said,) = re.findall(r"most probable actions of 16 agents: (.+)\n", done.stdout)
+    found = [[float(one) for one in agent.split(",")] for agent in said.split(" ")]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_breach_a_damaged_file_and_other_vectors_are_told(exported: Path, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from py_trees.blackboard import Blackboard
 from py_trees.common import ComparisonExpression, Status
 from py_trees.composites import Selector, Sequence
 
-from townlet_behavior import BehaviorBridge, BridgeConfig, StateError
+from townlet_behavior import BehaviorBridge, Box, BridgeConfig, StateError
 from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
 from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.runtime import BatchRuntime
-from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = CorridorConfig(length=6, places=2, slip=0.0, episode_ticks=20, max_absence=1)
@@ -242,6 +242,16 @@ def test_what_fails_is_named_with_agent_and_world(make: Callable[[], Any], probl
 def test_a_tree_for_all_is_refused() -> None:
     with pytest.raises(SimulationError, match="in world 0 failed with TypeError: expected a new tree for every agent"):
         controller(lambda: SAME).propose(seen(2))
+
+
+def test_a_world_without_a_vocabulary_is_refused() -> None:
+    pedals = Box(names=("gas",), low=(0.0,), high=(1.0,))
+    shape = {"place": (1,)}
+    spec = SimulationSpec(
+        name="road", actions=pedals, observation_shapes=shape, num_worlds=1, capacity=1, episode_ticks=9
+    )
+    with pytest.raises(ConfigError, match="`road`: expected a vocabulary, of which a tree chooses an action, got Box"):
+        tree_script(always("rest"))(spec)
 
 
 def test_the_bridge_decides_by_it() -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import gymnasium
 import pytest
 import walk
 from crossing import Crossing
+from small_envs import LOCK, Cart, Lock
 from walk import CONTROLLER, NAME, SMALL
 
 from townlet_runtime.cli import main
@@ -403,3 +404,86 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     assert found["agents"] == 3 and found["sources"]["learned"] > 0
     said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"), *world)
     assert "made for the groups agents, the world has long, short; name the directory of a run" in said
+
+
+@pytest.fixture
+def carts_and_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "brake.py").write_text(BRAKE)
+    gymnasium.register("Cart-v0", entry_point=Cart)
+    gymnasium.register("Lock-v0", entry_point=Lock)
+    yield
+    del gymnasium.registry["Cart-v0"], gymnasium.registry["Lock-v0"]
+
+
+BRAKE = """
+from townlet_runtime import ObservationController
+
+
+def brake(spec):
+    return ObservationController(lambda observations, agent_id: [-1.0], spec.actions)
+
+
+def dial(spec):
+    return ObservationController(turn, spec.actions)
+
+
+def turn(observations, agent_id):
+    return [int(observations["tried_mask"].sum()), 1, 2]
+"""
+LOCK_SETTINGS = [f"environment.observation_kinds.{name}={kind}" for name, kind in LOCK.observation_kinds.items()]
+LOCK_SETTINGS.append("environment.max_entities=3")
+
+
+@pytest.mark.usefixtures("carts_and_locks")
+@pytest.mark.parametrize(
+    ("env", "controller", "settings"),
+    [("gymnasium:Cart-v0", "brake:brake", []), ("gymnasium:Lock-v0", "brake:dial", LOCK_SETTINGS)],
+)
+def test_worlds_of_array_actions_are_run_by_chance_and_by_a_script(
+    env: str, controller: str, settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--env", env, "--ticks", "3", "--json", *(part for each in settings for part in ("--set", each))]
+    assert main(command) == 0
+    by_chance = json.loads(capsys.readouterr().out)
+    assert by_chance["sources"]["random"] == 3
+    assert main([*command, "--controller", controller]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["sources"]["scripted"], err) == (3, "")
+    if env == "gymnasium:Cart-v0":
+        assert json.loads(out)["mean_reward"] == -1.0
+
+
+@pytest.mark.usefixtures("carts_and_locks")
+def test_an_observation_that_is_flattened_is_said_once_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "--env", "gymnasium:Lock-v0", "--ticks", "3", "--set", "environment.max_entities=3"]
+    assert main(command) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [line for line in lines if line.startswith("townlet: warning: gymnasium:Lock-v0: ")]
+    assert [line.split()[3] for line in told] == ["`board`", "`picture`"]
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("carts_and_locks")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("--env gymnasium:Lock-v0", r"expected a bound on the length of sequences (`environment.max_entities`)"),
+        ("--env gymnasium:Cart-v0 --set environment.max_entities=0", "`environment.max_entities`: must be greater"),
+        (
+            "--env gymnasium:Cart-v0 --set environment.actions=both",
+            "`environment.actions`: must be 'auto', 'joint' or 'parts'",
+        ),
+        (
+            "--env gymnasium:Cart-v0 --set environment.observation_kinds.x=flat",
+            "has no observation `x` (there are: obs",
+        ),
+        ("--env gymnasium:Cart-v0 --set environment.global_state=true", "is no environment of PettingZoo"),
+    ],
+)
+def test_a_space_that_cannot_be_read_is_one_line(
+    options: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert problem in refusal(capsys, "run", *options.split())

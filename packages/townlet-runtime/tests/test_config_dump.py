@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from config_content import config_of
@@ -193,6 +194,41 @@ def test_a_run_of_the_first_release_has_the_digest_that_it_was_begun_with() -> N
     built_in, other = load_config(None).config, config_of({"ppo": {"gamma": 0.9}})
     assert config_digest(built_in) == "46a1d492652377fea96880b249ee5926502722b098e3651cc2766f96fe564a1e"
     assert config_digest(other) == "74304906852e2f79fd01fae3298cdf8cd1e4c86579dfa2ffb75dab7d79dc317a"
+
+
+@pytest.mark.parametrize(
+    ("environment", "digest"),
+    [
+        ({"name": "gymnasium:CartPole-v1"}, "c3bd62a4ad0a856ea34a9db52db3dce84c5ca351cc364f55473b620a3d198f7b"),
+        (
+            {"name": "pettingzoo:mpe2.simple_spread_v3", "max_episode_ticks": 9},
+            "acf11fcae8637e339263bfc4095154a2f13ea75741dc569fbca3afc77389b8ce",
+        ),
+    ],
+)
+def test_a_run_in_another_world_has_the_digest_that_it_was_begun_with(environment: Any, digest: str) -> None:
+    # As townlet-runtime 0.2.0 computed them.
+    assert config_digest(config_of({"environment": environment})) == digest
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"actions": "parts"},
+        {"global_state": True},
+        {"max_entities": 3},
+        {"observation_kinds": {"board": "channels_last"}},
+    ],
+)
+def test_a_key_that_came_later_is_noted_where_it_says_something(said: dict[str, Any]) -> None:
+    name = {"name": "pettingzoo:mpe2.simple_spread_v3"}
+    silent, config = (config_of({"environment": {**name, **more}}) for more in ({}, said))
+    added = {"actions", "global_state", "max_entities", "observation_kinds"}
+    section = noted(config)["environment"]
+    assert isinstance(section, dict) and {key: section[key] for key in section if key in added} == said
+    assert config_digest(silent) != config_digest(config)
+    again = config_of(parse_yaml(dump_config(config).encode(), "config.yaml"))
+    assert config_digest(again) == config_digest(config)
 
 
 def test_a_section_that_came_later_is_noted_where_it_says_something() -> None:

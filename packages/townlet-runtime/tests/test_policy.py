@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ STEER = Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 6.0))
 class Distributed(LinearPolicy):
     """States a distribution, and array actions perhaps."""
 
-    def __init__(self, distribution: str, actions: AnyArrayActions | None = None) -> None:
+    def __init__(self, distribution: str | SimpleNamespace, actions: AnyArrayActions | None = None) -> None:
         super().__init__(SPEC, seed=1)
         self.distribution, self.actions = distribution, actions
         self.vocabulary = SPEC.vocabulary.keys if actions is None else ()
@@ -144,6 +145,7 @@ def test_numbers_are_clipped_where_a_policy_says_nothing() -> None:
     assert distribution_of(LinearPolicy(SPEC, seed=1)) == "clipped"
     assert distribution_of(Distributed("squashed")) == "squashed"
     assert distribution_of(Distributed("")) == "clipped"
+    assert distribution_of(Distributed(SimpleNamespace(name="squashed"))) == "squashed"
     with pytest.raises(SimulationError, match="a distribution of the policy among .*, got 'beta'"):
         distribution_of(Distributed("beta"))
 

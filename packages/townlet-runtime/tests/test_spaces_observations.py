@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from townlet_runtime.adapters.spaces.observations import ObservationCodec, require_known_names
+from townlet_runtime.adapters.spaces.observations import (
+    FlattenedObservationWarning,
+    ObservationCodec,
+    require_known_names,
+)
 from townlet_runtime.adapters.spaces.settings import DeclaredKind, SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 
@@ -179,7 +183,7 @@ def test_other_arrays_keep_their_axes_and_a_warning_says_so(
     shape: tuple[int, ...], dtype: type[np.generic], helps: str
 ) -> None:
     space = spaces.Box(0, 9, shape, dtype)
-    with pytest.warns(UserWarning, match=rf"^small: `observation` {re.escape(str(shape))} .*{helps}"):
+    with pytest.warns(FlattenedObservationWarning, match=rf"^small: `observation` {re.escape(str(shape))} .*{helps}"):
         told = codec(space)
     assert (told.shapes, told.kinds) == ({"observation": shape}, {})
     # who says so is not warned
@@ -214,7 +218,9 @@ def test_a_map_of_choices_has_a_channel_for_each() -> None:
     board = np.array([[0, 1, 2], [3, 0, 1]])
     seen = cells.stacked([board], fault)["observation"][0]
     assert seen.argmax(axis=0).tolist() == board.tolist() and seen.sum() == 6
-    with pytest.warns(UserWarning, match=r"`observation` \(2, 3\) .*`channels_last` of a map whose cells are choices"):
+    with pytest.warns(
+        FlattenedObservationWarning, match=r"`observation` \(2, 3\) .*`channels_last` of a map whose cells are choices"
+    ):
         assert codec(space).shapes == {"observation": (24,)}
 
 
@@ -248,7 +254,7 @@ def test_a_table_beside_its_mask_holds_things() -> None:
 
 def test_a_mask_of_fractions_is_one_only_where_that_is_said() -> None:
     space = spaces.Dict({**THINGS, "things_mask": spaces.Box(0.0, 1.0, (3,))})
-    with pytest.warns(UserWarning, match="`things`"):
+    with pytest.warns(FlattenedObservationWarning, match="`things`"):
         assert codec(space).kinds == {}
     assert quiet(space, observation_kinds={"things": "entities"}).kinds == {"things": "entities"}
 
@@ -301,7 +307,7 @@ def test_names_of_masks_are_not_taken_twice() -> None:
     ],
 )
 def test_a_space_that_is_not_learned_well_is_said_so(space: spaces.Space[Any], reason: str) -> None:
-    with pytest.warns(UserWarning, match=f"^small: `observation` {reason}"):
+    with pytest.warns(FlattenedObservationWarning, match=f"^small: `observation` {reason}"):
         codec(space)
     quiet(spaces.Tuple([spaces.Discrete(1024), spaces.Discrete(2), spaces.Discrete(2)]))
 

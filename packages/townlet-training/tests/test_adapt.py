@@ -30,6 +30,7 @@ from scipy.special import logit
 from strategies import batch_of
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.adapt import (
     adapted_network,
     adapted_spec,
@@ -43,6 +44,7 @@ from townlet_training.network.blocks import PolicyBlock
 from townlet_training.network.config import Activation, NetworkConfig, Statistics
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of, weights_sha256
+from townlet_trajectory import Box
 
 AGAIN = replace(
     NEW,
@@ -398,3 +400,49 @@ def test_the_totals_are_those_of_the_legal_logits() -> None:
     assert_allclose(totals[0], np.log(np.exp(logits[0].astype(np.float64)).sum()), rtol=1e-6)
     assert_allclose(totals[1], logits[1, 1], rtol=1e-6)
     assert_allclose(mean_probabilities(totals[:1], legal[:1, :1], totals[:1]), [0.5])
+
+
+def test_policies_of_other_actions_or_critics_are_refused() -> None:
+    box = Box(names=("steer",), low=(-1.0,), high=(1.0,))
+    numbers = replace(OLD, vocabulary=(), actions=box, distribution="clipped")
+    central = replace(OLD, critic_shapes={"all": (3,)})
+    for spec, kind in ((numbers, "several parts or numbers"), (central, "a critic with observations of its own")):
+        for refused in (
+            lambda spec=spec: adapted_spec(spec, NEW),
+            lambda spec=spec: adapted_spec(OLD, spec),
+            lambda spec=spec: renamed(spec, {}),
+        ):
+            with pytest.raises(ConfigError, match=f"a policy with {kind} cannot be adapted"):
+                refused()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NetworkConfig(memory="gru", memory_size=4),
+        NetworkConfig(memory="frames"),
+        NetworkConfig(trunk="shared"),
+    ],
+)
+def test_networks_with_more_than_two_trunks_are_refused(config: NetworkConfig) -> None:
+    old = ActorCritic.of(OLD, config, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ConfigError, match="without memory, encoders, shared layers"):
+        adapted_network(weights_of(old), old=OLD, new=adapted_spec(OLD, NEW), config=config)
+
+
+def test_running_statistics_go_to_their_places() -> None:
+    config = NetworkConfig(hidden_sizes=(4,), normalize_observations="running", critic_hidden_sizes=(3,))
+    old = ActorCritic.of(OLD, config, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for buffer in (old.running_mean, old.running_variance, old.observation_mean, old.observation_std):
+            buffer.copy_(1.0 + torch.arange(len(buffer)))
+        old.running_count.fill_(7)
+    spec = adapted_spec(OLD, NEW)
+    new = adapted_network(weights_of(old), old=OLD, new=spec, config=config)
+    known = list(spec.wiring.inputs[0])
+    added = sorted(set(range(len(new.running_mean))) - set(known))
+    assert int(new.running_count) == 7 and added
+    for name, fresh in (("running_mean", 0.0), ("running_variance", 1.0), ("observation_std", 1.0)):
+        buffer = new.state_dict()[name]
+        assert buffer[known].tolist() == [1.0 + index for index in OLD.wiring.inputs[0]]
+        assert (buffer[added] == fresh).all()

@@ -129,7 +129,7 @@ def drawn(distribution: Distribution, params: torch.Tensor, *, seed: int) -> tor
         if distribution.name == "squashed":
             numbers = np.array(LOW) + (np.array(HIGH) - np.array(LOW)) * (np.tanh(numbers) + 1.0) / 2.0
         return torch.from_numpy(numbers.astype(np.float32))
-    sizes = distribution.sizes if isinstance(distribution, MultiCategorical) else (distribution.num_outputs,)
+    sizes = distribution.part_sizes if isinstance(distribution, MultiCategorical) else (distribution.num_outputs,)
     parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
     actions = np.stack([(part + rng.gumbel(size=part.shape)).argmax(axis=1) for part in parts], axis=1)
     return torch.from_numpy(actions if isinstance(distribution, MultiCategorical) else actions[:, 0])

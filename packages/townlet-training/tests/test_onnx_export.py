@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from corridor import SPEC, network
+from kinds import KINDS, mask_of, network_of, observations_of
 
 from townlet_training.errors import ExportError, NonFiniteError
 from townlet_training.network.actor_critic import ActorCritic
@@ -236,4 +237,60 @@ def test_a_file_that_computes_something_else_is_refused(
     monkeypatch.setattr(own, "act", wrong)
     with pytest.raises(ExportError, match=f"`{output}` of the exported policy is off by"):
         export_policy(own, tmp_path / "p", spec=SPEC, seed=1)
+    assert not list(tmp_path.iterdir())
+
+
+EXPORTED = (
+    "parts", "clipped", "squashed", "gru", "gru_shared", "gru_numbers", "frames_shared", "shared", "central",
+    "central_gru", "central_frames", "seeing", "seeing_gru_parts", "seeing_central_gru", "running",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_every_kind_of_network_is_the_same_as_a_file(kind: str, tmp_path: Path) -> None:
+    own, (spec, _) = network_of(kind), KINDS[kind]
+    exported = export_policy(own, tmp_path / "policy.onnx", spec=spec, seed=1)
+    label = label_of(exported.path)
+    is_central = bool(spec.critic_shapes)
+    state_size = own.policy_state_size if is_central else own.state_size
+    assert (label["state_size"], label["values"]) == (state_size, not is_central)
+    assert label["version"] == (1 if spec.actions is None else 2)
+    assert label.get("distribution", "") == spec.distribution
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    first = "gaussian" if spec.distribution else "log_probs"
+    outputs = [first, *([] if is_central else ["values"]), *(["state_out"] if state_size else [])]
+    assert [each.name for each in session.get_outputs()] == outputs
+    for num_agents in (1, 2, 23):
+        seen, mask = observations_of(own, num_agents, seed=num_agents), mask_of(own, num_agents, seed=2)
+        state = np.random.default_rng(3).normal(size=(num_agents, own.state_size)).astype(np.float32)
+        feed = {name: seen[name] for name in spec.observation_shapes}
+        feed |= {} if mask is None else {"action_mask": mask}
+        feed |= {"state_in": state[:, :state_size]} if state_size else {}
+        assert {each.name for each in session.get_inputs()} == set(feed)
+        found = dict(zip(outputs, session.run(outputs, feed), strict=True))
+        params, values, after = own.act(seen, mask, state)
+        legal = np.ones_like(params, np.bool_) if mask is None else mask
+        np.testing.assert_allclose(found[first][legal], params[legal], rtol=1e-5, atol=1e-5)
+        assert (np.exp(found[first][~legal]) == 0.0).all()
+        if not is_central:
+            np.testing.assert_allclose(found["values"], values, rtol=1e-5, atol=1e-5)
+        if state_size:
+            np.testing.assert_allclose(found["state_out"], after[:, :state_size], rtol=1e-5, atol=1e-5)
+    vectors = read_vectors(vectors_path(exported.path))
+    session_inputs = {**vectors.inputs.observations}
+    session_inputs |= {} if vectors.inputs.action_mask is None else {"action_mask": vectors.inputs.action_mask}
+    session_inputs |= {} if vectors.inputs.state is None else {"state_in": vectors.inputs.state}
+    answered = dict(zip(outputs, session.run(outputs, session_inputs), strict=True))
+    answer = PolicyOutputs(answered[first], answered.get("values"), answered.get("state_out"))
+    assert all(difference <= vectors.tolerance for difference in vectors.differences(answer).values())
+
+
+def test_a_file_is_only_written_for_the_spec_of_its_network(tmp_path: Path) -> None:
+    for kind, spec, message in (
+        ("parts", KINDS["plain"][0], "`spec` has 3 actions, the network 5"),
+        ("clipped", KINDS["squashed"][0], "`spec` has the distribution 'squashed', the network 'clipped'"),
+        ("seeing", KINDS["plain"][0], "`spec` has observations"),
+    ):
+        with pytest.raises(ExportError, match=message):
+            export_policy(network_of(kind), tmp_path / "policy.onnx", spec=spec, seed=1)
     assert not list(tmp_path.iterdir())

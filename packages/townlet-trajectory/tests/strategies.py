@@ -39,6 +39,23 @@ SCHEMA = TrajectorySchema(
     vocabulary=VOCABULARY,
 )
 
+PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.1), high=(1.0, 2.5))
+
+
+def array_schema(actions: ArrayActions, *, state_size: int = 4) -> TrajectorySchema:
+    """The columns that a recorder has where actions are arrays and the policy remembers `state_size` numbers."""
+    mask = {"action_mask": ArraySpec("bool", (5,))} if actions == PARTS else {}
+    return TrajectorySchema(
+        observations={"features": ArraySpec("float32", (3,)), **mask},
+        decisions={**default_decision_columns(actions), "policy_state": ArraySpec("float32", (state_size,))},
+        vocabulary=(),
+        proposers=("script",),
+        feature_names=FEATURE_NAMES,
+        actions=actions,
+    )
+
+
 Columns = dict[str, NDArray[np.generic]]
 
 
@@ -63,12 +80,14 @@ def make_trajectory(
     terminated: bool = False,
     truncated: bool = False,
     episode_label: EpisodeLabel = EpisodeLabel.NONE,
+    schema: TrajectorySchema = SCHEMA,
 ) -> Trajectory:
-    rng = np.random.default_rng(seed)
+    # Without a map, whose numbers come first, lives of one seed and different lengths would begin alike.
+    rng = np.random.default_rng(seed if "map" in schema.observations else [seed, num_steps])
     return Trajectory(
-        schema=SCHEMA,
-        observations=rows_of(SCHEMA.observations, num_steps + 1, rng),
-        columns=rows_of(SCHEMA.decisions, num_steps, rng),
+        schema=schema,
+        observations=rows_of(schema.observations, num_steps + 1, rng),
+        columns=decided_rows(schema, num_steps, rng),
         rewards=rng.standard_normal(num_steps).astype(np.float32),
         ticks=np.arange(first_tick, first_tick + num_steps),
         terminated=terminated,
@@ -81,7 +100,7 @@ def make_trajectory(
 
 
 @st.composite
-def trajectories(draw: st.DrawFn) -> Trajectory:
+def trajectories(draw: st.DrawFn, *, schema: TrajectorySchema = SCHEMA) -> Trajectory:
     return make_trajectory(
         draw(st.integers(0, 2**32)),
         draw(st.integers(1, 6)),
@@ -92,11 +111,22 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
         terminated=draw(st.booleans()),
         truncated=draw(st.booleans()),
         episode_label=draw(st.sampled_from(EpisodeLabel)),
+        schema=schema,
     )
 
 
 def batches() -> st.SearchStrategy[TrajectoryBatch]:
-    return st.lists(trajectories(), min_size=1, max_size=5).map(TrajectoryBatch.from_trajectories)
+    """Of any kind of action; `batches_of` is of one."""
+    return any_kind().flatmap(batches_of)
+
+
+def any_kind() -> st.SearchStrategy[TrajectorySchema]:
+    """A schema for each kind of action."""
+    return st.sampled_from([SCHEMA, array_schema(PARTS), array_schema(NUMBERS)])
+
+
+def batches_of(schema: TrajectorySchema) -> st.SearchStrategy[TrajectoryBatch]:
+    return st.lists(trajectories(schema=schema), min_size=1, max_size=5).map(TrajectoryBatch.from_trajectories)
 
 
 def told_apart_batches() -> st.SearchStrategy[TrajectoryBatch]:
@@ -145,10 +175,18 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+def lists_of_batches(max_size: int = 4) -> st.SearchStrategy[list[TrajectoryBatch]]:
+    """At least one, all of the same kind of action."""
+    return any_kind().flatmap(lambda schema: st.lists(batches_of(schema), min_size=1, max_size=max_size))
+
+
 @st.composite
-def batch_sources(draw: st.DrawFn) -> tuple[list[BatchSource], TrajectoryBatch]:
-    """One to three sources in memory, cut into blocks, and everything they hold as one batch."""
-    parts = draw(st.lists(batches(), min_size=1, max_size=3))
+def batch_sources(
+    draw: st.DrawFn, *, schema: TrajectorySchema | None = None
+) -> tuple[list[BatchSource], TrajectoryBatch]:
+    """One to three sources in memory, cut into blocks, and everything they hold as one batch; None: of any schema."""
+    one = any_kind() if schema is None else st.just(schema)
+    parts = draw(st.lists(batches_of(draw(one)), min_size=1, max_size=3))
     sources = [BatchSource(part, rows_per_block=draw(st.integers(1, 12))) for part in parts]
     return sources, TrajectoryBatch.concatenate(parts)
 
@@ -224,29 +262,13 @@ def _schema(
     return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=(), actions=actions)
 
 
-PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
-NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.1), high=(1.0, 2.5))
-
-
-def array_schema(actions: ArrayActions, *, state_size: int = 4) -> TrajectorySchema:
-    """The columns that a recorder has where actions are arrays and the policy remembers `state_size` numbers."""
-    mask = {"action_mask": ArraySpec("bool", (5,))} if actions == PARTS else {}
-    return TrajectorySchema(
-        observations={"features": ArraySpec("float32", (3,)), **mask},
-        decisions={**default_decision_columns(actions), "policy_state": ArraySpec("float32", (state_size,))},
-        vocabulary=(),
-        proposers=("script",),
-        feature_names=FEATURE_NAMES,
-        actions=actions,
-    )
-
-
-def array_rows(schema: TrajectorySchema, num_rows: int, rng: np.random.Generator) -> Columns:
-    """Decisions of a schema of array actions, whose actions are some that there are."""
+def decided_rows(schema: TrajectorySchema, num_rows: int, rng: np.random.Generator) -> Columns:
+    """Arbitrary decisions; array actions are some that there are."""
     columns = rows_of(schema.decisions, num_rows, rng)
     actions = schema.actions
-    assert actions is not None
-    for name in ACTION_COLUMNS & schema.decisions.keys():
+    if actions is None:
+        return columns
+    for name in sorted(ACTION_COLUMNS & schema.decisions.keys()):
         if isinstance(actions, MultiDiscrete):
             columns[name] = rng.integers(0, actions.sizes, (num_rows, len(actions.sizes)))
         else:
@@ -255,30 +277,19 @@ def array_rows(schema: TrajectorySchema, num_rows: int, rng: np.random.Generator
     return columns
 
 
-@st.composite
-def array_batches(draw: st.DrawFn) -> TrajectoryBatch:
-    """Whole lives of up to four agents with array actions."""
-    schema = array_schema(draw(st.sampled_from([PARTS, NUMBERS])), state_size=draw(st.integers(1, 5)))
-    lengths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
-    return array_batch(schema, lengths, draw(st.integers(0, 2**32)))
-
-
 def array_batch(schema: TrajectorySchema, lengths: Sequence[int], seed: int) -> TrajectoryBatch:
     """Trajectories of these lengths, each of an agent of its own; they end in every way, in turn."""
-    rng = np.random.default_rng(seed)
     return TrajectoryBatch.from_trajectories(
         [
-            Trajectory(
-                schema=schema,
-                observations=rows_of(schema.observations, length + 1, rng),
-                columns=array_rows(schema, length, rng),
-                rewards=rng.standard_normal(length).astype(np.float32),
-                ticks=np.arange(length) + number,
-                terminated=number % 3 == 0,
-                truncated=number % 3 == 1,
+            make_trajectory(
+                seed + number,
+                length,
                 agent_id=f"agent {number}",
                 world=number,
-                episode=0,
+                first_tick=number,
+                terminated=number % 3 == 0,
+                truncated=number % 3 == 1,
+                schema=schema,
             )
             for number, length in enumerate(lengths)
         ]

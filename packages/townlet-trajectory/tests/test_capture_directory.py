@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies import FEATURE_NAMES, VOCABULARY, assert_same_trajectory, batches, damaged, make_trajectory
+from strategies import (
+    FEATURE_NAMES,
+    SCHEMA,
+    VOCABULARY,
+    assert_same_trajectory,
+    batches_of,
+    damaged,
+    make_trajectory,
+)
 
 from townlet_trajectory import ArtifactError, CaptureError, TrajectoryBatch
 from townlet_trajectory.formats.captures import directory as captures
@@ -57,7 +65,7 @@ def make_batch() -> TrajectoryBatch:
 
 @pytest.mark.property
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches())
+@given(batches_of(SCHEMA))
 def test_load_inverts_save(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:
     restored = read_captures(write(tmp_path_factory.mktemp("capture"), batch)).batch()
     order = np.argsort(batch.ticks[batch.offsets[:-1]], kind="stable")

@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import FEATURE_NAMES, NUMBERS, SCHEMA, VOCABULARY, array_batch, array_schema, batches, make_trajectory
+from strategies import (
+    FEATURE_NAMES,
+    NUMBERS,
+    SCHEMA,
+    VOCABULARY,
+    array_batch,
+    array_schema,
+    batches_of,
+    make_trajectory,
+)
 
 from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.captures.frames import frames_of
@@ -120,7 +129,7 @@ def test_missing_columns_and_unknown_actions() -> None:
 
 
 @pytest.mark.property
-@given(batches())
+@given(batches_of(SCHEMA))
 def test_frames_are_the_rows_tick_by_tick(batch: TrajectoryBatch) -> None:
     frames = frames_of(batch, layout=LAYOUT)
     order = np.argsort(batch.ticks, kind="stable")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, batches, make_trajectory
+from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, batches_of, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, SchemaError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.data.pieces import canonical, joined, split_every
@@ -74,7 +74,7 @@ def test_from_every_format_to_every_other(through: str, to: str, tmp_path: Path)
 
 @pytest.mark.property
 @settings(max_examples=10)
-@given(batches())
+@given(batches_of(SCHEMA))
 def test_a_round_through_all_formats_is_the_identity(
     tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch
 ) -> None:

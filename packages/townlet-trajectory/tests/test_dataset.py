@@ -79,10 +79,10 @@ def test_every_selected_step_is_handed_out_once_with_all_that_belongs_to_it(
         assert shuffle or steps == expected
         assert [len(batch) for batch in handed_out[:-1]] == [batch_size] * (len(dataset) - 1)
         for batch in handed_out:
-            for name in SCHEMA.observations:
+            for name in whole.schema.observations:
                 np.testing.assert_array_equal(batch.observations[name], whole.observations[name][batch.steps])
                 np.testing.assert_array_equal(batch.next_observations[name], following[name][batch.steps])
-            for name in SCHEMA.decisions:
+            for name in whole.schema.decisions:
                 np.testing.assert_array_equal(batch.columns[name], whole.columns[name][batch.steps])
             np.testing.assert_array_equal(batch.rewards, whole.rewards[batch.steps])
             np.testing.assert_array_equal(batch.ticks, whole.ticks[batch.steps])
@@ -96,7 +96,7 @@ def test_every_selected_step_is_handed_out_once_with_all_that_belongs_to_it(
 def followers(whole: TrajectoryBatch) -> dict[str, Array]:
     """What each row's action led to, trajectory by trajectory."""
     parts = [whole.trajectory(index).observations for index in range(len(whole))]
-    return {name: np.concatenate([part[name][1:] for part in parts]) for name in SCHEMA.observations}
+    return {name: np.concatenate([part[name][1:] for part in parts]) for name in whole.schema.observations}
 
 
 @pytest.mark.property
@@ -273,7 +273,7 @@ def test_the_sides_of_a_split_are_disjoint_and_complete_and_hold_whole_episodes(
 
 
 @pytest.mark.property
-@given(batch_sources(), batch_sources(), st.integers(0, 99), st.floats(0, 1))
+@given(batch_sources(schema=SCHEMA), batch_sources(schema=SCHEMA), st.integers(0, 99), st.floats(0, 1))
 def test_what_is_added_moves_nothing_to_the_other_side(
     first: tuple[list[BatchSource], TrajectoryBatch],
     added: tuple[list[BatchSource], TrajectoryBatch],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SCHEMA, assert_same_batch, batches, make_trajectory
+from strategies import SCHEMA, assert_same_batch, batches, lists_of_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.memory import (
@@ -111,7 +111,7 @@ def test_steps_by_hand() -> None:
 
 
 @pytest.mark.property
-@given(st.lists(batches(), min_size=1, max_size=4), st.data())
+@given(lists_of_batches(), st.data())
 def test_what_is_gathered_is_what_was_joined(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
     whole, window = TrajectoryBatch.concatenate(parts), make_window(parts)
     numbers = data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=8))

@@ -23,9 +23,7 @@ from strategies import (
     SCHEMA,
     VOCABULARY,
     array_batch,
-    array_batches,
     array_schema,
-    assert_identical_batch,
     assert_same_batch,
     batches,
     make_trajectory,
@@ -220,14 +218,6 @@ def test_images_stay_as_they_were_seen(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     seen = minari.load_dataset("seen-v0")[0].observations["camera"]
     np.testing.assert_array_equal(seen[:-1], batch.observations["camera"])
-
-
-@pytest.mark.property
-@settings(max_examples=20)
-@given(array_batches())
-def test_load_inverts_save_of_array_actions(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:
-    restored = from_minari(to_minari(batch, "town-v0", root=tmp_path_factory.mktemp("minari")))
-    assert_identical_batch(restored, batch)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from strategies import (
     VOCABULARY,
     array_batch,
     array_schema,
-    batches,
+    batches_of,
     make_trajectory,
 )
 
@@ -160,7 +160,7 @@ def test_what_has_no_names_is_a_list_of_fixed_size_in_c_order(tmp_path: Path) ->
 
 @pytest.mark.property
 @settings(max_examples=20)
-@given(batches())
+@given(batches_of(SCHEMA))
 def test_every_column_of_any_batch(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:
     if not len(batch):
         return

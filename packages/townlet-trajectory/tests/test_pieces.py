@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SCHEMA, assert_same_batch, assert_same_trajectory, batches, make_trajectory, rows_of
+from strategies import (
+    SCHEMA,
+    assert_same_batch,
+    assert_same_trajectory,
+    batches,
+    lists_of_batches,
+    make_trajectory,
+    rows_of,
+)
 
 from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch, TrajectorySchema, TrajectoryService
 from townlet_trajectory.data.pieces import (
@@ -216,7 +224,7 @@ def test_each_piece_is_possessed_or_not(batch: TrajectoryBatch) -> None:
 def test_kept_steps_are_those_asked_for(batch: TrajectoryBatch, data: st.DataObject) -> None:
     keep = data.draw(cuts(batch))
     kept, dropped = keep_steps(batch, keep), keep_steps(batch, ~keep)
-    np.testing.assert_array_equal(kept.observations["map"], batch.observations["map"][keep])
+    np.testing.assert_array_equal(kept.observations["features"], batch.observations["features"][keep])
     assert_same_batch(canonical(joined(merged([kept, dropped]))), canonical(batch))
 
 
@@ -308,7 +316,7 @@ def test_nothing() -> None:
 
 
 @pytest.mark.property
-@given(st.lists(batches(), min_size=1, max_size=4), st.data())
+@given(lists_of_batches(), st.data())
 def test_order_of_arrival_changes_nothing(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
     together = merged(parts)
     assert_same_batch(merged(data.draw(st.permutations(parts))), together)

@@ -37,7 +37,7 @@ def test_steps_by_number_are_those_of_the_sources_in_order(
         numbers = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=9))
         steps = view.gather(np.array(numbers))
         np.testing.assert_array_equal(steps.steps, rows[numbers])
-        np.testing.assert_array_equal(steps.observations["map"], whole.observations["map"][rows[numbers]])
+        np.testing.assert_array_equal(steps.observations["features"], whole.observations["features"][rows[numbers]])
 
 
 def test_one_step_several_steps_and_a_list_of_steps() -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from townlet_behavior import ActionVocabulary, DecisionBatch, SavedState, UnknownActionError
 from townlet_behavior.saving import check_names
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.errors import MissingExtraError, SimulationError
-from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
 
 Behaviour = Any
 """A `py_trees.behaviour.Behaviour`."""
@@ -179,5 +179,17 @@ def _plain(seen: NDArray[np.float32]) -> NDArray[np.float32] | float:
 
 
 def tree_script(make: Callable[[], Behaviour]) -> ControllerFactory:
-    """Turn a maker of trees into a script, as `--controller`, an entry point or `Environment.controller` takes it."""
-    return lambda spec: TreeController(make, vocabulary=spec.vocabulary)
+    """Turn a maker of trees into a script, as `--controller`, an entry point or `Environment.controller` takes it.
+
+    The script raises `ConfigError` where actions are of several parts or numbers: a tree chooses one of a vocabulary.
+    """
+
+    def script(spec: SimulationSpec) -> TreeController:
+        if spec.actions is not None:
+            expected = f"`{spec.name}`: expected a vocabulary, of which a tree chooses an action, got {spec.actions}"
+            raise ConfigError(
+                f"{expected}; `ObservationController` lifts functions that choose several parts or numbers"
+            )
+        return TreeController(make, vocabulary=spec.vocabulary)
+
+    return script

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from townlet_runtime.cli.options import Json, Quiet, Verbose
 from townlet_runtime.cli.signatures import described, option, parameters_of
@@ -38,7 +40,31 @@ def start(command: Callable[[Console], int], *, json: bool, verbose: bool, quiet
     from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
-    return guarded(lambda: command(console), console)
+    with _own_warnings_told(console):
+        return guarded(lambda: command(console), console)
+
+
+@contextmanager
+def _own_warnings_told(console: Console) -> Iterator[None]:
+    """Let the console say the library's own warnings, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def told(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if category.__module__.startswith("townlet_"):
+                console.warning(str(message))
+            else:
+                shown(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = told
+        yield
 
 
 def refuse_directory(run_dir: Path | None, resume: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from townlet_runtime.config.schema import OF_THE_RUN, SECTIONS_OF_TRAINING, Config, Said
-from townlet_runtime.config.sections import idle_keys
+from townlet_runtime.config.sections import PolicySettings, idle_keys
 from townlet_runtime.town.config import Effects, Needs, NeedsDecay, NeedsWeights
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import Mode
@@ -81,8 +81,12 @@ def _of_the_run(config: Config) -> dict[str, Any]:
     return {name: value for name, value in config.training.items() if name in OF_THE_RUN}
 
 
-ADDED = ("policy",)
-"""Sections that came after release 0.1: a run of then, which noted none of them, has the digest of a silent one."""
+ADDED = {
+    "policy": tuple(PolicySettings.model_fields),
+    "environment": ("actions", "global_state", "max_entities", "observation_kinds"),
+}
+"""Keys by section that came later than the section, or than release 0.1: a run of before, which noted none of them, has
+the digest of a silent one."""
 SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})
 """Fields of `ScriptedConfig` that `personality` says, for the town and the script at once."""
 
@@ -129,15 +133,14 @@ def resolved(config: Config) -> dict[str, JsonValue]:
 
 
 def noted(config: Config) -> dict[str, JsonValue]:
-    """Return what a run notes of `config`: as `resolved`, without what `ADDED` sections say by default."""
+    """Return what a run notes of `config`: as `resolved`, without what `ADDED` keys say by default."""
     content = resolved(config)
-    for name in ADDED:
-        silent, said = _section(Config.model_fields[name].get_default()), _section(vars(config)[name])
-        if changed := {key: value for key, value in said.items() if value != silent.get(key)}:
-            content[name] = changed
-        else:
-            del content[name]
-    return content
+    for section, keys in ADDED.items():
+        silent, said = _section(Config.model_fields[section].get_default()), content.get(section)
+        if isinstance(said, dict):
+            added = {key for key in keys if said.get(key) == silent.get(key)}
+            content[section] = {key: value for key, value in said.items() if key not in added}
+    return {section: value for section, value in content.items() if value != {}}
 
 
 def _section(section: BaseModel) -> dict[str, JsonValue]:

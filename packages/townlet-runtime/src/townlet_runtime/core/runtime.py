@@ -71,8 +71,7 @@ class BatchRuntime(PossessionById):
         asks_values: whether values are computed, else they are 0, and None in snapshots; None: where a `service` is.
 
     Raises:
-        SimulationError: if the policy was made for other actions or observations, or has another recurrent state than
-            `service` records.
+        SimulationError: if the policy was made for other actions or observations, or another memory than is recorded.
     """
 
     def __init__(
@@ -185,7 +184,7 @@ class BatchRuntime(PossessionById):
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        state = self._acting.state_of(observed.slots) if self._recorded_state else None
+        remembered = {POLICY_STATE: self._acting.state_of(observed.slots)} if self._recorded_state else {}
         if proposals is None:
             proposals = self._acting.propose(
                 observed, seed=self._seed, tick=tick, greedy=self._greedy, temperatures=self.temperatures
@@ -197,8 +196,7 @@ class BatchRuntime(PossessionById):
             raise
         if self._service is not None:
             columns = decisions.columns()
-            if state is not None:
-                columns[POLICY_STATE] = state
+            columns.update(remembered)
             self._service.record_decisions(columns)
         self._switches.note(observed.slots, decisions.action)
         self._decided = Decided(observed, decisions, proposals, tick)

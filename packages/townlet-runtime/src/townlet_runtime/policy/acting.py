@@ -222,7 +222,8 @@ class ActingPolicy:
             raise SimulationError(
                 f"expected a policy of {self._recorded_state} numbers of recurrent state, as are recorded, got {size}"
             )
-        self._draw = draw_of(self._spec, distribution_of(policy))
+        if isinstance(self._spec.actions, Box):
+            self._draw = draw_of(self._spec, distribution_of(policy))
         self.digest = digest
         if not self._asks_values and isinstance(policy, CriticOptional):
             policy = policy.without_values()

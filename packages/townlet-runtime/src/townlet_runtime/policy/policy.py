@@ -54,8 +54,20 @@ class MadeForActions(Protocol):
         """None: indices into its vocabulary."""
         ...
 
+
+class Named(Protocol):
+    """Has a name."""
+
     @property
-    def distribution(self) -> str:
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class Distributed(Protocol):
+    """A policy that states how numbers are distributed: by a name, or by a distribution that has one."""
+
+    @property
+    def distribution(self) -> str | Named:
         """`clipped` or `squashed` where its actions are a `Box`, else empty; see `policy.drawing`."""
         ...
 
@@ -196,7 +208,8 @@ def distribution_of(policy: AnyActor | None) -> Distribution:
     Raises:
         SimulationError: if it states another distribution than there is.
     """
-    stated = policy.distribution if isinstance(policy, MadeForActions) else ""
+    said = policy.distribution if isinstance(policy, Distributed) else ""
+    stated = said if isinstance(said, str) else said.name
     for known in get_args(Distribution):
         if stated == known:
             return known  # type: ignore[no-any-return]

@@ -37,7 +37,13 @@ def random_actions(spec: SimulationSpec, observed: Observed, generator: np.rando
 
 
 def random_proposals(spec: SimulationSpec, observed: Observed, generator: np.random.Generator) -> Proposals:
-    """Draw as `random_actions` does, with how likely the actions were; every state is worth 0."""
+    """Draw as `random_actions` does, with how likely the actions were; every state is worth 0.
+
+    Args:
+        spec: of the agents.
+        observed: N agents.
+        generator: as of `random_actions`.
+    """
     actions, rows = random_actions(spec, observed, generator), len(observed.slots)
     values = np.zeros(rows, np.float32)
     if isinstance(spec.actions, Box):

@@ -148,8 +148,7 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    learned = _learned_rows(batch)
-    kind = batch.columns["kind"]
+    learned, kind = _learned_rows(batch), batch.columns["kind"]
     require_same_actions(network, batch)
     evaluated = _evaluated(network, batch, longest=sequence_length)
     scale, (values, final_values) = network.value_scale.item(), evaluated.in_units_of(network.value_scale.item())
@@ -335,15 +334,15 @@ def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) 
 def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
     """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
 
-    Nothing changes them afterwards. Of a network that `keeps_statistics`, only the normalization of inputs that no
-    weight reads is fitted.
+    Nothing changes frozen ones afterwards; running ones go on from here by `update_statistics`. Of a network that
+    `keeps_statistics`, only the normalization of inputs that no weight reads is fitted.
 
     Args:
         network: whose buffers are set.
         batch: the rows to fit to; none that the network is judged by.
         discount: of the returns that give the unit.
     """
-    if network.config.normalize_observations == "frozen":
+    if network.config.normalize_observations != "none":
         network.fit_normalizer(batch)
     freeze_value_scale(network, batch, discount=discount)
 
@@ -356,5 +355,20 @@ def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount
         batch: the rows to fit to.
         discount: of the returns that give the unit.
     """
-    if network.config.value_scale == "frozen" and not network.keeps_statistics:
-        network.set_value_scale(return_scale(batch, discount=discount))
+    if network.config.value_scale != "none" and not network.keeps_statistics:
+        network.fit_value_scale(return_scale(batch, discount=discount), num_rows=batch.num_steps)
+
+
+def update_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
+    """Renew the statistics that are `running` by the rows of `batch`, after the update that learned from them.
+
+    Args:
+        network: whose buffers are renewed; its values stay what they were.
+        batch: the rows of a cycle; none: nothing changes.
+        discount: of the returns that give the unit of the values.
+
+    Raises:
+        NonFiniteError: if the returns are too large for float32.
+    """
+    if batch.num_steps and network.has_running_statistics:
+        network.update_statistics(batch, return_scale=return_scale(batch, discount=discount))

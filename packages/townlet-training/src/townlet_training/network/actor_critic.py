@@ -82,7 +82,7 @@ class ActorCritic(Normalized):
 
         Raises:
             ConfigError: if there is no input, no action, or `action_mask` among the inputs; if an encoder does not fit
-                its input, or inputs or actions were added to a network that has more than two trunks.
+                its input; if inputs or actions were added to a network that has more than two trunks, or is of numbers.
         """
         if not observation_shapes or ACTION_MASK in observation_shapes:
             raise ConfigError(
@@ -109,7 +109,10 @@ class ActorCritic(Normalized):
         own, critics = wiring.inputs, wiring.inputs
         if self.front is not None or isinstance(self.distribution, Gaussian):
             if wiring != plain:
-                raise ConfigError("inputs and actions can be added to a network of discrete actions and two trunks")
+                raise ConfigError(
+                    "inputs and actions can be added to networks of discrete actions whose trunks read observations as "
+                    "they are: without memory, encoders, shared layers and observations of the critic alone"
+                )
             if self.front is not None:
                 own, critics = ((tuple(range(size)),) for size in (self.front.num_policy, self.front.num_critic))
         shared = config.trunk == "shared"
@@ -132,6 +135,10 @@ class ActorCritic(Normalized):
             spec: its actions and observations.
             config: of the network.
             generator: the only source of the initial weights.
+
+        Raises:
+            ConfigError: if an encoder does not fit its observation, or actions or inputs were added to a network of
+                another kind than `ActorCritic` allows.
         """
         return cls(
             spec.observation_shapes,

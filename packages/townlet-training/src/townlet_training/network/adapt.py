@@ -37,8 +37,9 @@ def renamed(spec: PolicySpec, names: Mapping[str, str]) -> PolicySpec:
         names: new names by old ones.
 
     Raises:
-        ConfigError: if an old name is none of `spec`'s, or two things get the same name.
+        ConfigError: if an old name is none of `spec`'s, two things get the same name, or there is no vocabulary.
     """
+    _require_vocabulary(spec)
     known = {*spec.vocabulary, *spec.observation_shapes, *spec.feature_names}
     if unknown := sorted(names.keys() - known):
         raise ConfigError(f"the policy has no action, observation or feature {_listed(unknown)} to be renamed")
@@ -76,8 +77,11 @@ def adapted_spec(old: PolicySpec, target: PolicySpec) -> PolicySpec:
         The spec of the adapted policy; its blocks are `old`'s where nothing is new.
 
     Raises:
-        ConfigError: names everything that `target` lacks, or has in another shape.
+        ConfigError: names everything that `target` lacks, or has in another shape; or actions are not of a vocabulary,
+            or a critic has observations of its own.
     """
+    for spec in (old, target):
+        _require_vocabulary(spec)
     if old.feature_names and not target.feature_names and FEATURES in target.observation_shapes:
         target = replace(target, feature_names=_assumed(old, target))
     if target.feature_names and not old.feature_names and FEATURES in old.observation_shapes:
@@ -109,6 +113,14 @@ def adapted_spec(old: PolicySpec, target: PolicySpec) -> PolicySpec:
     blocks = _blocks(old) if added == PolicyBlock() else (*_blocks(old), added)
     adapted = replace(target, blocks=blocks)
     return target if adapted.wiring == target.wiring else adapted
+
+
+def _require_vocabulary(spec: PolicySpec) -> None:
+    if spec.actions is not None or spec.critic_shapes:
+        kind = "several parts or numbers" if spec.actions is not None else "a critic with observations of its own"
+        raise ConfigError(
+            f"a policy with {kind} cannot be adapted (`{spec.world}`): inputs and actions are added beside a vocabulary"
+        )
 
 
 def added_actions(old: PolicySpec, new: PolicySpec) -> tuple[str, ...]:
@@ -173,6 +185,7 @@ def adapted_network(
         A network of its own memory.
 
     Raises:
+        ConfigError: if something is new, and the network has a memory, encoders or a shared trunk.
         ShapeError: if the weights are not those of a network of `old`.
     """
     drawn = torch.Generator().manual_seed(0)  # every weight that is drawn is overwritten

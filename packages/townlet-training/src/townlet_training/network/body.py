@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.network.blocks import num_inputs_of
-from townlet_training.network.config import EncoderKind, NetworkConfig
 from townlet_training.network.encoders import Encoders
 from townlet_training.network.features import Features, Fragments
 from townlet_training.network.memory import ArrayMemory, Floats, Frames, GatedUnit, Memory
 from townlet_training.network.trunk import activate, hidden_layers, view_of
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import EncoderKind, NetworkConfig
 
 States: TypeAlias = Fragments | Tensor | None
 """Fragments to go through; states [N, S] of N agents, for one step of each; None without a memory."""

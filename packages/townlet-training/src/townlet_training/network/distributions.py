@@ -31,11 +31,13 @@ class Distribution(nn.Module):
         name: of the Gaussian, `clipped` or `squashed`; empty for other distributions.
         head_size: outputs of the policy's head; a Gaussian's deviations do not come from it.
         num_outputs: P, numbers of `params` of one row.
+        part_sizes: columns of a mask that belong together: something is legal in each part; empty without masks.
     """
 
     name = ""
     head_size: int
     num_outputs: int
+    part_sizes: tuple[int, ...] = ()
 
     @property
     def bounds(self) -> list[list[float]] | None:
@@ -108,6 +110,7 @@ class Categorical(Distribution):
     def __init__(self, num_actions: int) -> None:
         super().__init__()
         self.head_size = self.num_outputs = num_actions
+        self.part_sizes = (num_actions,)
 
     def params(self, outputs: Tensor, action_mask: Tensor | None) -> Tensor:
         return masked_log_softmax(outputs, action_mask)
@@ -151,18 +154,18 @@ class MultiCategorical(Distribution):
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.sizes = tuple(sizes)
-        self.head_size = self.num_outputs = sum(self.sizes)
-        self._starts = np.cumsum((0, *self.sizes[:-1]))
+        self.part_sizes = tuple(sizes)
+        self.head_size = self.num_outputs = sum(self.part_sizes)
+        self._starts = np.cumsum((0, *self.part_sizes[:-1]))
         self.register_buffer("starts", torch.from_numpy(self._starts), persistent=False)
 
     def params(self, outputs: Tensor, action_mask: Tensor | None) -> Tensor:
-        masks = [None] * len(self.sizes) if action_mask is None else action_mask.split(self.sizes, dim=-1)
-        parts = zip(outputs.split(self.sizes, dim=-1), masks, strict=True)
+        masks = [None] * len(self.part_sizes) if action_mask is None else action_mask.split(self.part_sizes, dim=-1)
+        parts = zip(outputs.split(self.part_sizes, dim=-1), masks, strict=True)
         return torch.cat([masked_log_softmax(part, mask) for part, mask in parts], dim=-1)
 
     def array_params(self, outputs: Floats, action_mask: NDArray[np.bool_] | None) -> Floats:
-        for start, size in zip(self._starts, self.sizes, strict=True):
+        for start, size in zip(self._starts, self.part_sizes, strict=True):
             part = slice(start, start + size)
             log_softmax(outputs[:, part], None if action_mask is None else action_mask[:, part])
         return outputs
@@ -175,7 +178,7 @@ class MultiCategorical(Distribution):
         return entropy(params)
 
     def mode(self, params: Tensor) -> Tensor:
-        return torch.stack([part.argmax(dim=-1) for part in params.split(self.sizes, dim=-1)], dim=-1)
+        return torch.stack([part.argmax(dim=-1) for part in params.split(self.part_sizes, dim=-1)], dim=-1)
 
     def agrees(self, params: Tensor, actions: Tensor) -> Tensor:
         return (self.mode(params) == actions).all(dim=-1)

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.config import EncoderKind, Initialization
 from townlet_training.network.trunk import initialized
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import EncoderKind, Initialization
 
 MASK_SUFFIX = "_mask"
 """The observation `NAME_mask` [E] says which things of `NAME` [E, F] are there."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,8 +23,10 @@ from torch import Tensor, nn
 from townlet_training.errors import ShapeError
 from townlet_training.network.config import MIN_LOG_STD
 from townlet_training.network.distributions import Categorical, Distribution, Floats, MultiCategorical
-from townlet_training.network.spec import PolicySpec
 from townlet_trajectory import MultiDiscrete
+
+if TYPE_CHECKING:
+    from townlet_training.network.spec import PolicySpec
 
 AGREEMENT = 0.05
 """Share of a number's range within which two actions are the same to `agrees`."""

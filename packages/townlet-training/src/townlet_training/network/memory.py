@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from townlet_training.network.config import Initialization
 from townlet_training.network.features import Fragments
 from townlet_training.network.trunk import initialized_gru
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import Initialization
 
 Floats = NDArray[np.float32]
 

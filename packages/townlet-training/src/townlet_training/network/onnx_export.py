@@ -22,7 +22,14 @@ from townlet_training.network.weights import require_finite, weights_of, weights
 from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.golden_vectors import PolicyInputs, PolicyOutputs, golden_vectors, vectors_path
-from townlet_trajectory.evaluation.policy_card import LOG_PROBS, POLICY_METADATA, VALUES, PolicyCard, seal_policy
+from townlet_trajectory.evaluation.policy_card import (
+    POLICY_METADATA,
+    STATE_IN,
+    STATE_OUT,
+    VALUES,
+    PolicyCard,
+    seal_policy,
+)
 from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.storage.files import write_bytes_atomic
 
@@ -33,11 +40,13 @@ _BATCH_SIZES = (1, 2, 17, 64)
 def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
     """Write `network` to `path` as ONNX, compare the file with the network, and write golden vectors beside it.
 
-    Inputs are the observations by name (float32 [N, ...]) and `action_mask` (bool [N, A]); outputs are `log_probs`
-    [N, A] and `values` [N]. The same weights give the same bytes with the same versions of torch and onnxscript.
+    Inputs are the observations by name (float32 [N, ...]), `action_mask` (bool, of discrete actions) and `state_in`
+    [N, S] (of a memory); outputs are `log_probs` or `gaussian` [N, P], `values` [N] and `state_out`. A network whose
+    critic has inputs of its own is written without it, and without its part of the memory. The same weights give the
+    same bytes with the same versions of torch and onnxscript.
 
     Args:
-        network: policy, critic and their frozen statistics.
+        network: policy, critic and their statistics.
         path: of the file, which is replaced at once; the golden vectors of `policy.onnx` are `policy.vectors.json`.
         spec: names of the world and its actions, which the file is labelled with.
         seed: of the random inputs of the check and of the golden vectors.
@@ -50,35 +59,66 @@ def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: i
             observations are too large for golden vectors.
         NonFiniteError: if a weight is not finite.
     """
-    if dict(spec.observation_shapes) != dict(network.observation_shapes):
-        raise ExportError(
-            f"`spec` has observations {dict(spec.observation_shapes)}, the network {dict(network.observation_shapes)}"
-        )
-    if len(spec.vocabulary) != network.num_actions:
-        raise ExportError(f"`spec` has {len(spec.vocabulary)} actions, the network {network.num_actions}")
+    _require_same(spec, network)
     require_finite(weights_of(network), stage="export")
-    card = PolicyCard(
-        vocabulary=spec.vocabulary,
-        observation_shapes=network.observation_shapes,
-        feature_names=spec.feature_names,
-        commitment=spec.commitment,
-        weights_sha256=weights_sha256(network),
-        world=spec.world,
-    )
+    card = card_of(network, spec)
     data, file_digest = seal_policy(_model_bytes(network, card))
-    _check(data, network, seed=seed)
-
-    def act(inputs: PolicyInputs) -> PolicyOutputs:
-        return PolicyOutputs(*network.act(inputs.observations, inputs.action_mask), state=None)
-
+    _check(data, network, card, seed=seed)
     try:
-        vectors = golden_vectors(card, file_digest, seed=seed, act=act)
+        vectors = golden_vectors(card, file_digest, seed=seed, act=lambda inputs: _expected(network, card, inputs))
     except EvaluationError as error:
         raise ExportError(str(error)) from error
     # The policy last: where it is, its vectors are.
     write_bytes_atomic(vectors_path(path), vectors.encode())
     write_bytes_atomic(path, data)
     return ExportedPolicy(path=path, weights_sha256=card.weights_sha256, file_sha256=file_digest)
+
+
+def _require_same(spec: PolicySpec, network: ActorCritic) -> None:
+    if dict(spec.observation_shapes) != dict(network.observation_shapes):
+        raise ExportError(
+            f"`spec` has observations {dict(spec.observation_shapes)}, the network {dict(network.observation_shapes)}"
+        )
+    if spec.num_outputs != network.num_actions:
+        raise ExportError(f"`spec` has {spec.num_outputs} actions, the network {network.num_actions}")
+    if spec.distribution != network.distribution.name:
+        raise ExportError(
+            f"`spec` has the distribution {spec.distribution!r}, the network {network.distribution.name!r}"
+        )
+
+
+def card_of(network: ActorCritic, spec: PolicySpec) -> PolicyCard:
+    """Make the label of the file of `network`, whose actions and observations are those of `spec`."""
+    has_values = len(network.input_shapes) == len(network.observation_shapes)
+    return PolicyCard(
+        vocabulary=spec.vocabulary,
+        observation_shapes=network.observation_shapes,
+        feature_names=spec.feature_names,
+        commitment=spec.commitment,
+        weights_sha256=weights_sha256(network),
+        world=spec.world,
+        state_size=network.state_size if has_values else network.policy_state_size,
+        has_values=has_values,
+        actions=spec.actions,
+        distribution=spec.distribution,
+    )
+
+
+def _expected(network: ActorCritic, card: PolicyCard, inputs: PolicyInputs) -> PolicyOutputs:
+    """Outputs that the file must have: those of the network as it acts."""
+    rows = inputs.rows
+    observations = dict(inputs.observations)
+    if not card.has_values:
+        # What the critic alone reads changes nothing of the policy.
+        for name in network.input_shapes.keys() - network.observation_shapes.keys():
+            observations[name] = np.zeros((rows, *network.input_shapes[name]), np.float32)
+    if inputs.state is None:
+        params, values = network.act(observations, inputs.action_mask)
+        return PolicyOutputs(params, values if card.has_values else None, None)
+    state = np.zeros((rows, network.state_size), np.float32)
+    state[:, : card.state_size] = inputs.state
+    params, values, after = network.act(observations, inputs.action_mask, state)
+    return PolicyOutputs(params, values if card.has_values else None, after[:, : card.state_size])
 
 
 class _Positional(nn.Module):
@@ -95,21 +135,53 @@ class _Positional(nn.Module):
         return log_probs, values
 
 
+class _Labelled(nn.Module):
+    """The same with the inputs and outputs that a label states: those of a memory, of numbers, or without values."""
+
+    def __init__(self, network: ActorCritic, card: PolicyCard) -> None:
+        super().__init__()
+        self.network = network
+        self._names = tuple(network.observation_shapes)
+        self._has_mask, self._has_state, self._has_values = card.mask_size > 0, card.state_size > 0, card.has_values
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        rest = list(inputs[len(self._names) :])
+        action_mask = rest.pop(0) if self._has_mask else None
+        states = rest.pop(0) if self._has_state else None
+        observations = dict(zip(self._names, inputs, strict=False))
+        network = self.network
+        if self._has_values or network.front is None:
+            features = network.body(network.encode(observations), states)
+            policy, after = features.policy, features.states
+        else:
+            features = None
+            policy, after = network.front.policy_alone(network.encode_policy(observations), states)
+        outputs = [network.params(policy, action_mask)]
+        if features is not None:
+            outputs.append(network.scaled_values(features.critic) * network.value_scale)
+        return (*outputs, *([] if after is None else [after]))
+
+
 def _model_bytes(network: ActorCritic, card: PolicyCard) -> bytes:
     """The unsealed file: exported, stripped of everything that depends on the machine, and labelled."""
     shapes = network.observation_shapes
+    is_plain = card.has_values and card.mask_size and not card.state_size
     # Two rows: with one, the exporter may take the axis for a constant.
-    examples = (
-        *(torch.zeros(2, *shape) for shape in shapes.values()),
-        torch.ones(2, network.num_actions, dtype=torch.bool),
-    )
+    examples = [torch.zeros(2, *shape) for shape in shapes.values()]
+    names = list(shapes)
+    if card.mask_size:
+        examples.append(torch.ones(2, card.mask_size, dtype=torch.bool))
+        names.append(ACTION_MASK)
+    if card.state_size:
+        examples.append(torch.zeros(2, card.state_size))
+        names.append(STATE_IN)
     agents = torch.export.Dim("agents", min=1)
     with _quiet():
         program = torch.onnx.export(
-            _Positional(network),
-            examples,
-            input_names=[*shapes, ACTION_MASK],
-            output_names=[LOG_PROBS, VALUES],
+            _Positional(network) if is_plain else _Labelled(network, card),
+            tuple(examples),
+            input_names=names,
+            output_names=_output_names(card),
             dynamic_shapes=(tuple({0: agents} for _ in examples),),
             dynamo=True,
             external_data=False,
@@ -125,6 +197,10 @@ def _model_bytes(network: ActorCritic, card: PolicyCard) -> bytes:
     return data
 
 
+def _output_names(card: PolicyCard) -> list[str]:
+    return [card.output, *([VALUES] if card.has_values else []), *([STATE_OUT] if card.state_size else [])]
+
+
 def _strip(model: onnx.ModelProto) -> None:
     """Drop debugging data: stack traces and file names of the machine that exported."""
     del model.metadata_props[:]
@@ -138,26 +214,42 @@ def _strip(model: onnx.ModelProto) -> None:
         item.doc_string = ""
 
 
-def _check(data: bytes, network: ActorCritic, *, seed: int) -> None:
+def _check(data: bytes, network: ActorCritic, card: PolicyCard, *, seed: int) -> None:
     """Compare the file with the network on random inputs and masks, to |Δ| <= 1e-5 (1 + |expected|)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(seed)
     for num_agents in _BATCH_SIZES:
-        observations = {
-            name: rng.normal(scale=3.0, size=(num_agents, *shape)).astype(np.float32)
-            for name, shape in network.observation_shapes.items()
-        }
-        mask = rng.random((num_agents, network.num_actions)) < 0.5
-        mask[np.arange(num_agents), rng.integers(network.num_actions, size=num_agents)] = True
-        log_probs, values = session.run([LOG_PROBS, VALUES], {**observations, ACTION_MASK: mask})
-        expected_log_probs, expected_values = network.act(observations, mask)
-        legal = (log_probs[mask], expected_log_probs[mask])
-        for name, (actual, expected) in {LOG_PROBS: legal, VALUES: (values, expected_values)}.items():
-            _agree(name, actual, expected)
-        if not np.array_equal(np.exp(log_probs[~mask]), np.zeros(int((~mask).sum()), dtype=np.float32)):
+        inputs = _random_inputs(network, card, rng, num_agents)
+        mask = inputs.action_mask
+        feed: dict[str, NDArray[np.generic]] = {**inputs.observations}
+        feed |= {} if mask is None else {ACTION_MASK: mask}
+        feed |= {} if inputs.state is None else {STATE_IN: inputs.state}
+        found = dict(zip(_output_names(card), session.run(_output_names(card), feed), strict=True))
+        expected = _expected(network, card, inputs)
+        params = found[card.output]
+        legal = np.ones_like(params, np.bool_) if mask is None else mask
+        _agree(card.output, params[legal], expected.params[legal])
+        for name, other in {VALUES: expected.values, STATE_OUT: expected.state}.items():
+            if other is not None:
+                _agree(name, found[name], other)
+        if not np.array_equal(np.exp(params[~legal]), np.zeros(int((~legal).sum()), dtype=np.float32)):
             raise ExportError("the exported policy gives a forbidden action a probability above 0")
+
+
+def _random_inputs(network: ActorCritic, card: PolicyCard, rng: np.random.Generator, num_agents: int) -> PolicyInputs:
+    observations = {
+        name: rng.normal(scale=3.0, size=(num_agents, *shape)).astype(np.float32)
+        for name, shape in network.observation_shapes.items()
+    }
+    mask = None
+    if card.mask_size:
+        mask = rng.random((num_agents, card.mask_size)) < 0.5
+        for part in np.split(np.arange(card.mask_size), np.cumsum(network.distribution.part_sizes)[:-1]):
+            mask[np.arange(num_agents), rng.choice(part, size=num_agents)] = True
+    state = rng.normal(size=(num_agents, card.state_size)).astype(np.float32) if card.state_size else None
+    return PolicyInputs(observations, mask, state)
 
 
 def _agree(name: str, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

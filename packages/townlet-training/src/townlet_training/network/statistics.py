@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.network.blocks import num_inputs_of
-from townlet_training.network.config import EncoderKind, NetworkConfig
 from townlet_training.network.encoders import MASK_SUFFIX
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.data.statistics import Moments
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import EncoderKind, NetworkConfig
 
 Numbers = NDArray[np.float64]
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from townlet_training.network.config import Initialization, NetworkConfig
 
+
 Blocks: TypeAlias = Sequence[Sequence[int]]
 """A partition of 0 .. n - 1: the columns of each block, in the order in which its product has them; the first is that
 of the layers, and not empty."""

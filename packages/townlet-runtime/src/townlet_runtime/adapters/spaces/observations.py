@@ -36,6 +36,10 @@ _SIDE_BY_SIDE = f"is read as numbers side by side; `{_KINDS_KEY}` can say"
 _MAP = "`channels_first` or `channels_last` of a map or image"
 
 
+class FlattenedObservationWarning(UserWarning):
+    """An observation is read as numbers side by side, though its space has a structure."""
+
+
 class ObservationCodec:
     """Turns observations of a space into named float32 arrays.
 
@@ -81,7 +85,7 @@ class ObservationCodec:
         }
         for name, doubt in self._doubts.items():
             # Python shows equal warnings once.
-            warnings.warn(f"{environment}: `{name}` {doubt}", stacklevel=2)
+            warnings.warn(f"{environment}: `{name}` {doubt}", FlattenedObservationWarning, stacklevel=2)
 
     def stacked(self, observations: Sequence[object], fault: Fault) -> Observations:
         """Arrays [N, ...] of N observations, one by one; what does not fit the space is a `fault` of its row."""
