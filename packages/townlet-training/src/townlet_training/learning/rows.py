@@ -37,7 +37,7 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatc
     """Raise `ShapeError` unless the actions of the network are those of the batch."""
     actions, distribution = batch.schema.actions, network.distribution
     if isinstance(actions, MultiDiscrete):
-        known = distribution.sizes if isinstance(distribution, MultiCategorical) else None
+        known = distribution.part_sizes if isinstance(distribution, MultiCategorical) else None
         if known != actions.sizes:
             raise ShapeError(f"the network's parts have the sizes {known}, those of the batch {actions.sizes}")
     elif isinstance(actions, Box):
