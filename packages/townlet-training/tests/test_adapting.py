@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.groups import join_groups
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of
@@ -23,7 +24,6 @@ from townlet_training.run.adapting import (
     reference_rows,
     set_priors,
 )
-from townlet_training.run.agent_groups import join_groups
 from townlet_training.run.initial import InitialPolicy
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
 

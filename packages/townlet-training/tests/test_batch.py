@@ -8,7 +8,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from acting import acted_kind
 from corridor import CLOCK, HORIZON, NUM_CELLS, SPEC, CorridorCollector, network
+from kinds import network_of
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
 from strategies import (
     FORCED,
     FOREIGN,
@@ -33,11 +37,11 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import freeze_statistics, prepare
+from townlet_training.learning.batch import LearnerBatch, freeze_statistics, prepare
 from townlet_training.learning.ppo import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import Box, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 
 def saturated_network() -> ActorCritic:
@@ -252,3 +256,142 @@ def test_numbers_stay_as_they_come_where_the_network_says_so() -> None:
     large = {"cell": torch.full((1, NUM_CELLS), 30.0), "clock": torch.full((1, CLOCK), -0.25)}
     # Not shifted, not scaled, and not clipped to 10 either.
     np.testing.assert_array_equal(own.encode(large).numpy(), [[30.0] * NUM_CELLS + [-0.25] * CLOCK])
+
+
+REMEMBERING = ["gru", "gru_shared", "frames", "central_gru", "seeing_central_gru"]
+
+
+def stepped_values(network: ActorCritic, batch: TrajectoryBatch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """V of every row, and of every final observation, by acting tick after tick from the first recorded states."""
+    values, final = np.zeros(batch.num_steps), np.zeros(len(batch))
+    for number, (first, last) in enumerate(zip(batch.offsets[:-1], batch.offsets[1:], strict=True)):
+        state = np.array(batch.columns["policy_state"][first : first + 1], np.float32)
+        for row in range(first, last):
+            seen = {name: np.asarray(batch.observations[name][row : row + 1]) for name in network.input_shapes}
+            _, value, state = network.act(seen, None, state)
+            values[row] = value[0]
+        seen = {name: np.asarray(batch.final_observations[name][number : number + 1]) for name in network.input_shapes}
+        final[number] = network.act(seen, None, state)[1][0]
+    return values, final
+
+
+@pytest.mark.parametrize("kind", REMEMBERING)
+@pytest.mark.parametrize("length", [None, 4])
+def test_values_of_a_memory_bootstrap_from_the_state_after_the_last_row(kind: str, length: int | None) -> None:
+    # With λ = 0 and μ = π the target is r + γ V', V' that of the next row, foreign or not; at the end of a trajectory
+    # that of the final observation, with the memory of all its rows.
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=LENGTHS, terminated=[False, True, False, False])
+    learnable = prepare(network, batch, discount=0.5, gae_lambda=0.0, min_ratio=0.1, sequence_length=length)
+    values, final = stepped_values(network, batch)
+    following = np.append(values[1:], 0.0)
+    following[batch.offsets[1:] - 1] = np.where(batch.terminated, 0.0, final)
+    scale = network.value_scale.item()
+    assert_allclose(learnable.scaled_values.numpy() * scale, values, rtol=1e-5, atol=1e-5)
+    expected = np.asarray(batch.rewards, np.float64) + 0.5 * following
+    assert_allclose(learnable.scaled_targets.numpy() * scale, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", REMEMBERING)
+def test_foreign_rows_step_a_memory_on_and_teach_nothing(kind: str) -> None:
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=(6,), foreign=0.0)
+    foreign = replaced(batch, np.arange(6) == 2, kind=FOREIGN)
+
+    def prepared(seen: TrajectoryBatch) -> LearnerBatch:
+        return prepare(network, seen, discount=0.5, gae_lambda=0.0, min_ratio=0.1)
+
+    learnable = prepared(foreign)
+    assert learnable.policy.position.tolist() == [0, 1, 3, 4, 5] and learnable.num_valued == 5
+    assert learnable.is_valued.tolist() == [True, True, False, True, True, True]
+    # What was seen at the foreign row is in the memory of the rows after it.
+    name = next(iter(network.observation_shapes))
+    changed = np.array(foreign.observations[name])
+    changed[2] += 1.0
+    other = dataclasses.replace(foreign, observations={**foreign.observations, name: changed})
+    with pytest.raises(StaleBatchError, match=r"row [345] "):
+        prepared(other)
+
+
+@pytest.mark.parametrize("kind", ["gru", "frames"])
+def test_a_memory_that_was_recorded_wrong_makes_a_batch_stale(kind: str) -> None:
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=(6,))
+    wrong = np.array(batch.columns["policy_state"])
+    wrong[3] += 0.5
+    columns = {**batch.columns, "policy_state": wrong}
+    with pytest.raises(StaleBatchError, match=r"row [345] "):
+        learner_of(network, PPOConfig(sequence_length=3)).update(dataclasses.replace(batch, columns=columns))
+
+
+@pytest.mark.parametrize("kind", ["parts", "clipped", "squashed"])
+def test_labels_and_weights_of_every_kind_of_action(kind: str) -> None:
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=LENGTHS, ratio=0.5 if kind == "parts" else 1.0)
+    rows = prepare(network, batch, discount=0.5, gae_lambda=0.0, min_ratio=0.1).policy
+    decided = rows.position.numpy()
+    mask = batch.observations.get("action_mask")
+    proposed = np.asarray(batch.columns["proposer"])[decided] == 0
+    expert = np.asarray(batch.columns["expert_action"])[decided]
+    if mask is not None:
+        proposed &= mask[decided, expert[:, 0]] & mask[decided, 3 + expert[:, 1]]
+    chosen = np.asarray(batch.columns["chosen_action"])[decided]
+    assert rows.labelled.tolist() == proposed.tolist() and 0 < proposed.sum() < len(decided)
+    assert rows.labels.tolist() == np.where(proposed[:, None], expert, chosen).tolist()
+    assert rows.actions.tolist() == chosen.tolist()
+    policy, behavior = (np.asarray(batch.columns[f"{who}_log_prob"], np.float64) for who in ("policy", "behavior"))
+    assert_allclose(rows.weights.numpy(), np.exp(policy - behavior)[decided], rtol=1e-5)
+    assert rows.weights.numpy().max() <= 2.0 + 1e-5
+
+
+def test_a_part_that_the_mask_forbids_is_selected_out_and_an_unlikely_whole_is_not() -> None:
+    # Of two parts the logarithm of a probability may be -100 and possible; where a part is forbidden it is not.
+    network = network_of("parts")
+    batch = acted_kind(network, "parts", lengths=(4,))
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        list(network.policy.parameters())[-1].copy_(torch.tensor([0.0, -60.0, 0.0, 0.0, -50.0]))
+    mask = np.ones((4, 5), np.bool_)
+    mask[0, 2] = False
+    chosen = np.array([[2, 0], [1, 1], [0, 0], [0, 0]])
+    seen = dataclasses.replace(batch, observations={**batch.observations, "action_mask": mask})
+    log_probs = [-3.4e38, -60.0 - 50.0 - math.log(2.0), -math.log(2.0), -math.log(2.0)]
+    acted = replaced(seen, np.full(4, True), chosen_action=chosen, policy_log_prob=log_probs, behavior_log_prob=-1.0)
+    learnable = prepare(network, acted, discount=0.5, gae_lambda=0.0, min_ratio=0.1)
+    assert learnable.policy.position.tolist() == [1, 2, 3] and learnable.num_decisions == 4
+
+
+def test_a_density_has_no_logarithm_that_means_impossible() -> None:
+    # 1e9 wide, six numbers: log N is about -6 · 20 - 6, below the logarithm of the smallest float32.
+    bounds = Box(names=tuple("abcdef"), low=(-1e9,) * 6, high=(1e9,) * 6)
+    spec = dataclasses.replace(SPEC, vocabulary=(), actions=bounds, distribution="clipped")
+    wide = ActorCritic.of(spec, NetworkConfig(hidden_sizes=(4,)), generator=torch.Generator().manual_seed(0))
+    seen = {name: np.zeros((2, *shape), np.float32) for name, shape in SPEC.observation_shapes.items()}
+    params, _ = wide.act(seen, None)
+    actions = torch.tensor([[2e9] * 6, [0.0] * 6])
+    log_prob = wide.distribution.log_prob(torch.from_numpy(params), actions).numpy()
+    assert (log_prob < -120.0).all()
+    columns = default_decision_columns(bounds)
+    values = {name: np.zeros((2, *spec.shape), spec.numpy_dtype) for name, spec in columns.items()}
+    values |= {"chosen_action": actions.numpy(), "policy_log_prob": log_prob, "behavior_log_prob": log_prob}
+    template = batch_of(lengths=[1, 1], rewards=[1, 2], terminated=[True] * 2, observations={**seen})
+    schema = TrajectorySchema(
+        observations=template.schema.observations, decisions=columns, vocabulary=(), actions=bounds
+    )
+    batch = dataclasses.replace(template, schema=schema, columns=values)
+    assert prepare(wide, batch, discount=0.5, gae_lambda=0.0, min_ratio=0.1).policy.position.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "expected"),
+    [
+        ("plain", "parts", r"the network has 5 actions, the batch 3"),
+        ("parts", "plain", r"the network's parts have the sizes None, those of the batch \(3, 2\)"),
+        ("clipped", "plain", r"bounds None, those of the batch \[\[-1.0, 0.0\], \[1.0, 4.0\]\]"),
+    ],
+)
+def test_a_batch_of_other_actions_is_refused(kind: str, other: str, expected: str) -> None:
+    batch = acted_kind(network_of(kind), kind, lengths=(4,))
+    with pytest.raises(ShapeError, match=expected):
+        learner_of(network_of(other), PPOConfig()).update(batch)

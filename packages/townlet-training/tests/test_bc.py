@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from acting import acted_kind, without_memory_of_others
+from kinds import network_of
 from numpy.typing import NDArray
 from strategies import batch_of, make_network
 
@@ -16,7 +18,9 @@ from townlet_training.learning.bc import BCLearner
 from townlet_training.learning.config import BCConfig
 from townlet_training.learning.labels import labels
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import BatchSource, TrajectoryBatch, TrajectoryDataset
+from townlet_training.network.config import MemoryKind, NetworkConfig
+from townlet_training.network.gaussian import Gaussian
+from townlet_trajectory import BatchSource, Box, StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.pieces import split_every
 
 
@@ -322,3 +326,169 @@ def test_noise_on_the_inputs_keeps_a_label_from_deciding_about_what_lies_close_t
         learner = learner_of(three_features(), learning_rate=3e-2, num_epochs=300, input_noise=noise)
         found[noise] = learner.fit(batch, batch).accuracy
     assert found == {0.0: 1.0, 1.0: pytest.approx(2 / 3)}
+
+
+def demonstrations(kind: str, *, lengths: tuple[int, ...], seed: int = 0) -> TrajectoryBatch:
+    """The label of every row follows from what is seen in it."""
+    batch = acted_kind(network_of(kind), kind, lengths=lengths, seed=seed)
+    seen = np.asarray(batch.observations["self"], np.float32)
+    spec = batch.schema.actions
+    if isinstance(spec, Box):
+        expert = np.clip(np.tanh(seen[:, :2]), spec.low, spec.high).astype(np.float32)
+    elif spec is None:
+        expert = seen.argmax(axis=1)
+    else:
+        expert = np.stack([seen.argmax(axis=1), seen[:, 0] > 0.0], axis=1).astype(np.int64)
+    observations = {name: array for name, array in batch.observations.items() if name != "action_mask"}
+    return dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(
+            batch.schema,
+            observations={name: batch.schema.observations[name] for name in observations},
+        ),
+        observations=observations,
+        final_observations={name: batch.final_observations[name] for name in observations},
+        columns={
+            **batch.columns,
+            "expert_action": expert,
+            "proposer": np.zeros(batch.num_steps, np.int8),
+            "kind": np.zeros(batch.num_steps, np.int8),
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", ["plain", "parts", "clipped", "squashed", "gru", "frames", "shared", "gru_numbers"])
+def test_a_script_of_every_kind_of_action_is_cloned(kind: str) -> None:
+    network = network_of(kind)
+    critic = {name: weight.detach().clone() for name, weight in network.critic_parameters.items()}
+    train, held_out = demonstrations(kind, lengths=(40,) * 12), demonstrations(kind, lengths=(40,) * 3, seed=50)
+    result = learner_of(network, num_epochs=25).fit(train, held_out)
+    assert result.num_labels == 480 and result.accuracy > 0.75
+    assert result.epochs[-1].loss < result.epochs[0].loss - 0.3
+    assert all(torch.equal(weight, critic[name]) for name, weight in network.critic_parameters.items())
+
+
+def test_the_first_loss_of_numbers_is_the_density_of_the_labels() -> None:
+    # Means 0 (the middles of the bounds), deviations of half a range: 1 and 2. Labels at the middles have the density
+    # of both normal distributions at 0: log(2π) + log 2, in nats.
+    network = network_of("clipped")
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        assert network.policy_log_std is not None
+        network.policy_log_std.fill_(Gaussian.unbounded(0.0))
+    batch = demonstrations("clipped", lengths=(6,))
+    middles = np.tile(np.array([0.0, 2.0], np.float32), (6, 1))
+    middle = dataclasses.replace(batch, columns={**batch.columns, "expert_action": middles})
+    result = learner_of(network, num_epochs=1, batch_size=100).fit(middle, middle)
+    assert result.epochs[0].loss == pytest.approx(math.log(2.0 * math.pi) + math.log(2.0), rel=1e-5)
+    assert result.accuracy == 1.0
+
+
+def hints(num_episodes: int, seed: int) -> TrajectoryBatch:
+    """The label of the last of three rows was seen in the first; the rows before it have none."""
+    rng = np.random.default_rng(seed)
+    hinted = rng.integers(2, size=num_episodes)
+    seen = np.zeros((num_episodes, 3, 3), np.float32)
+    seen[np.arange(num_episodes), 0, hinted] = 1.0
+    expert = np.full((num_episodes, 3), -1)
+    expert[:, 2] = hinted
+    return batch_of(
+        lengths=[3] * num_episodes,
+        rewards=np.zeros(3 * num_episodes),
+        terminated=[True] * num_episodes,
+        observations={"features": seen.reshape(-1, 3)},
+        expert_action=expert.ravel(),
+    )
+
+
+@pytest.mark.parametrize(("memory", "size", "remembers"), [("gru", 8, True), ("frames", 3, True), ("frames", 2, False)])
+def test_a_memory_is_cloned_through_rows_without_a_label(memory: MemoryKind, size: int, remembers: bool) -> None:
+    # Two frames do not reach back to the first row; whoever does not remember gets one half.
+    config = NetworkConfig(hidden_sizes=(16,), memory=memory, memory_size=size)
+    network = ActorCritic({"features": (3,)}, 2, config, generator=torch.Generator().manual_seed(0))
+    result = learner_of(network, num_epochs=40).fit(hints(64, 1), hints(64, 2))
+    assert result.num_labels == result.num_held_out == 64
+    assert (result.accuracy == 1.0) == remembers
+
+
+def test_a_fragment_begins_with_the_state_to_which_the_network_has_come() -> None:
+    # In fragments of one row no gradient reaches the hint; what the memory has by chance is handed on all the same.
+    config = NetworkConfig(hidden_sizes=(32,), memory="gru", memory_size=16)
+    results = {}
+    for length in (1, 3):
+        network = ActorCritic({"features": (3,)}, 2, config, generator=torch.Generator().manual_seed(0))
+        settings = BCConfig(learning_rate=1e-2, num_epochs=20, batch_size=16, sequence_length=length)
+        learner = BCLearner(network, config=settings, generator=torch.Generator().manual_seed(0))
+        results[length] = learner.fit(hints(64, 1), hints(64, 2)).accuracy
+    assert results[1] > 0.9 and results[3] == 1.0
+
+
+@pytest.mark.parametrize("kind", ["gru", "frames"])
+def test_a_memory_is_judged_by_what_it_would_do_row_by_row(kind: str) -> None:
+    network = network_of(kind)
+    train = without_memory_of_others(demonstrations(kind, lengths=(7, 1, 12)))
+    result = learner_of(network, num_epochs=2).fit(train, train)
+    hits = []
+    for first, last in zip(train.offsets[:-1], train.offsets[1:], strict=True):
+        state = np.zeros((1, network.state_size), np.float32)
+        for row in range(first, last):
+            seen = {name: np.asarray(train.observations[name][row : row + 1]) for name in network.input_shapes}
+            log_probs, _, state = network.act(seen, None, state)
+            hits.append(log_probs[0].argmax() == train.columns["expert_action"][row])
+    assert result.accuracy == pytest.approx(np.mean(hits))
+
+
+def test_a_memory_does_not_learn_from_single_steps() -> None:
+    batch = demonstrations("gru", lengths=(7, 5))
+    dataset = TrajectoryDataset(BatchSource(batch), batch_size=4, seed=0)
+    with pytest.raises(ConfigError, match="a network with memory clones whole trajectories, `train` is streamed"):
+        learner_of(network_of("gru")).fit(dataset, batch)
+
+
+def frequent_and_rare(num_rows: int) -> TrajectoryBatch:
+    """Two states that look the same to the network: 9 labels of 10 are action 0, the others 1 and 2 in turn."""
+    expert = np.zeros(num_rows, np.int64)
+    expert[::20], expert[10::20] = 1, 2
+    return batch_of(
+        lengths=[num_rows],
+        rewards=np.zeros(num_rows),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": np.ones((num_rows, 3), np.float32)},
+        expert_action=expert,
+    )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_weights_of_classes_leave_the_shares_of_the_labels_as_they_are(streamed: bool) -> None:
+    # 200 labels, 180, 10 and 10 of a class, weigh 200 / (3 · 180) and 200 / (3 · 10). The weighted fit finds a third
+    # for each, and the policy 0.9, 0.05 and 0.05.
+    batch = frequent_and_rare(200)
+    network = three_features()
+    config = BCConfig(learning_rate=2e-2, num_epochs=200, batch_size=200, class_weights="balanced")
+    rows: TrajectoryBatch | TrajectoryDataset[StepBatch] = batch
+    if streamed:
+        rows = TrajectoryDataset(BatchSource(batch), batch_size=64, seed=0)
+    learner = BCLearner(network, config=config, generator=torch.Generator().manual_seed(0))
+    result = learner.fit(rows, batch)
+    log_probs, _ = network.act({"features": np.ones((1, 3), np.float32)}, None)
+    assert np.exp(log_probs[0]) == pytest.approx([0.9, 0.05, 0.05], abs=0.01)
+    # The loss is that of the weighted fit: log 3, weights being 1 in the mean.
+    assert result.epochs[-1].loss == pytest.approx(math.log(3.0), abs=0.01)
+
+
+def test_weights_of_classes_count_each_part_for_itself() -> None:
+    network = network_of("parts")
+    batch = demonstrations("parts", lengths=(40,) * 10)
+    config = BCConfig(learning_rate=1e-2, num_epochs=20, batch_size=32, class_weights="balanced")
+    learner = BCLearner(network, config=config, generator=torch.Generator().manual_seed(0))
+    assert learner.fit(batch, batch).accuracy > 0.85
+
+
+def test_numbers_have_no_classes() -> None:
+    config = BCConfig(class_weights="balanced")
+    learner = BCLearner(network_of("clipped"), config=config, generator=torch.Generator().manual_seed(0))
+    batch = demonstrations("clipped", lengths=(6,))
+    with pytest.raises(ConfigError, match="`class_weights` are of choices, not of numbers, got balanced"):
+        learner.fit(batch, batch)

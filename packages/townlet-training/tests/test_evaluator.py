@@ -6,15 +6,22 @@ import numpy as np
 import pytest
 from corridor import SPEC, CorridorEvaluator, agents, network, scores
 
-from townlet_training.config import GatesConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.planning import plan
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.monitor import Play
-from townlet_training.run.state import TrainingState
+from townlet_training.run.state import RatioState, TrainingState
 from townlet_trajectory.evaluation import comparisons, gates
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, episodes_to_fail
-from townlet_trajectory.evaluation.interfaces import EpisodeScores, final_seeds, promotion_seeds, selection_seeds
+from townlet_trajectory.evaluation.interfaces import (
+    EpisodeScores,
+    final_seeds,
+    promotion_seeds,
+    ratio_seeds,
+    selection_seeds,
+)
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import CloneResult, EvaluationRecord
 
@@ -164,6 +171,37 @@ def test_what_is_left_at_the_end_is_what_is_played_there() -> None:
     assert RunEvaluator(None, config, before_each=nothing).plays_at_end() == []
     alone = RunEvaluator(CorridorEvaluator(), replace(config, mode="ppo", baselines=("idle",)), before_each=nothing)
     assert alone.plays_at_end() == [Play("learned", 12), Play("idle", 12)]
+
+
+def test_a_ratio_is_moved_by_fresh_episodes_every_time() -> None:
+    evaluator = CorridorEvaluator()
+    anneal = AnnealConfig(adaptive_ratio=True, ratio_episodes=12, ratio_step=0.2, min_ratio=0.1)
+    own = RunEvaluator(evaluator, replace(CONFIG, anneal=anneal), before_each=nothing)
+    first = own.adapt_ratio(agents(network()), RatioState(ratio=0.5))
+    # An untrained policy gets nowhere, and the script does: the upper bound is below the margin.
+    assert (first.ratio, first.num_comparisons) == (0.3, 1)
+    assert first.low is not None and first.mean is not None and first.high is not None
+    assert first.low <= first.mean <= first.high < 0.0
+    second = own.adapt_ratio(agents(network()), first)
+    assert second.ratio == pytest.approx(0.1) and second.num_comparisons == 2
+    played = [(seed, count) for player, seed, count in evaluator.asked if player == "policy"]
+    assert [count for _, count in played] == [12, 12]
+    blocks = [set(ratio_seeds(CONFIG.seed, number, 12).tolist()) for number in range(2)]
+    assert [seed for seed, _ in played] == [min(block) for block in blocks]
+    assert not blocks[0] & blocks[1] and not (blocks[0] | blocks[1]) & set(selection_seeds(1000).tolist())
+
+
+def test_evaluations_and_comparisons_that_are_still_to_come_are_counted() -> None:
+    anneal = AnnealConfig(clone_ticks=8, warmup_updates=1, blend_fraction=0.5, adaptive_ratio=True, ratio_episodes=12)
+    config = replace(CONFIG, total_env_steps=4 * 8 * 8, num_envs=4, rollout_ticks=8, eval_every=1, anneal=anneal)
+    own, schedule = RunEvaluator(CorridorEvaluator(), config, before_each=nothing), plan(config)
+    assert (schedule.num_blend, schedule.num_ppo) == (3, 3)
+    # After each of the six updates an evaluation of ten episodes; a comparison after two of them, as the third is
+    # followed by no update of the blend.
+    assert own.plays_until_then(schedule, 0) == [Play("learned", 60), Play("learned", 24), Play("scripted", 24)]
+    assert own.plays_until_then(schedule, 2) == [Play("learned", 50), Play("learned", 12), Play("scripted", 12)]
+    assert own.plays_until_then(schedule, 3) == [Play("learned", 40), Play("learned", 0), Play("scripted", 0)]
+    assert own.plays_until_then(schedule, 7) == [Play("learned", 0), Play("learned", 0), Play("scripted", 0)]
 
 
 def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:

@@ -7,11 +7,13 @@ import itertools
 
 import numpy as np
 import pytest
-from strategies import DECISION, FORCED, FOREIGN, batch_of
+from acting import acted_kind
+from kinds import NUMBERS, PARTS, network_of
+from strategies import DECISION, FORCED, FOREIGN, batch_of, replaced
 
-from townlet_training.errors import ConfigError
+from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.config import LabelFilter, LabelKind, LabelSource
-from townlet_training.learning.labels import labels
+from townlet_training.learning.labels import class_counts, class_sizes, labels
 from townlet_trajectory import Kind, Source, TrajectoryBatch
 
 
@@ -149,3 +151,56 @@ def test_executed_actions_are_labels_of_every_row() -> None:
     assert labels(batch, which="executed").num_forbidden == 1
     assert labels(batch, which="executed", use_masks=False).actions.tolist() == [0, 2, 1]
     assert labels(batch, use_masks=False).rows.tolist() == [0]
+
+
+def test_labels_of_parts_are_whole_and_legal_in_every_part() -> None:
+    # Sizes 3 and 2: of the mask's five columns the last two are those of the second part.
+    batch = acted_kind(network_of("parts"), "parts", lengths=(5,))
+    mask = np.ones((5, 5), np.bool_)
+    mask[1, 2] = mask[2, 3] = False
+    batch = dataclasses.replace(batch, observations={**batch.observations, "action_mask": mask})
+    expert = [[2, 1], [2, 0], [1, 0], [-1, -1], [0, 1]]
+    everywhere = np.full(5, True)
+    given = replaced(batch, everywhere, expert_action=expert, demonstrated=[False] * 4 + [True], action=[[1, 1]] * 5)
+    rows, actions, num_forbidden = labels(given)
+    assert rows.tolist() == [0, 4] and actions.tolist() == [[2, 1], [1, 1]] and num_forbidden == 2
+    assert labels(given, use_masks=False).rows.tolist() == [0, 1, 2, 4]
+    assert labels(given, which="executed").actions.tolist() == [[1, 1]] * 5
+    assert class_sizes(batch.schema) == PARTS.sizes == (3, 2)
+    assert class_counts(batch.schema, np.array([[2, 1], [1, 1]])).tolist() == [0, 1, 1, 0, 2]
+    with pytest.raises(ShapeError, match=r"`label` must be below \[3, 2\], and at least 0, got \[0 2\] in row 4"):
+        labels(replaced(given, everywhere, action=[[0, 2]] * 5))
+    with pytest.raises(ShapeError, match=r"`label` must be below \[3, 2\], and at least 0, got \[-1  1\] in row 0"):
+        labels(replaced(given, everywhere, expert_action=[[-1, 1]] * 5))
+
+
+def test_labels_of_numbers_are_known_by_their_proposer() -> None:
+    batch = acted_kind(network_of("clipped"), "clipped", lengths=(4,))
+    everywhere = np.full(4, True)
+    expert = np.array([[0.5, 1.0], [0.0, 0.0], [0.0, 0.0], [-1.0, 2.0]], np.float32)
+    given = replaced(
+        batch,
+        everywhere,
+        expert_action=expert,
+        proposer=[0, -1, 0, 0],
+        kind=[DECISION, DECISION, FOREIGN, FORCED],
+        action=np.ones((4, 2)),
+    )
+    rows, actions, num_forbidden = labels(given)
+    assert rows.tolist() == [0, 2] and actions.tolist() == [[0.5, 1.0], [0.0, 0.0]] and num_forbidden == 0
+    assert labels(given, which="executed").rows.tolist() == [0, 1, 2, 3]
+    demonstrated = replaced(given, everywhere, demonstrated=[False, True, False, False])
+    assert labels(demonstrated).actions.tolist() == [[0.5, 1.0], [1.0, 1.0], [0.0, 0.0]]
+    assert class_sizes(batch.schema) == () and class_counts(batch.schema, actions).tolist() == []
+    assert batch.schema.actions == NUMBERS
+    with pytest.raises(ShapeError, match=r"`label` must be finite, got \[nan nan\] in row 0"):
+        labels(replaced(given, everywhere, expert_action=np.nan))
+    anonymous = dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(
+            batch.schema, decisions={name: spec for name, spec in batch.schema.decisions.items() if name != "proposer"}
+        ),
+        columns={name: column for name, column in batch.columns.items() if name != "proposer"},
+    )
+    with pytest.raises(ShapeError, match=r"a learner needs the columns \['proposer'\]"):
+        labels(anonymous)

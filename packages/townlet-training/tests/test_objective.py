@@ -18,6 +18,7 @@ from torch.testing import assert_close
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.learning.objective import (
     advantages_of,
+    balanced_weights,
     clipped_surrogate,
     gae,
     importance_weights,
@@ -27,6 +28,7 @@ from townlet_training.learning.objective import (
     squared_value_error,
     truncated_share,
     vtrace,
+    weighted_cross_entropy,
 )
 from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService, default_decision_columns
 
@@ -430,3 +432,97 @@ def test_squared_value_error_by_hand() -> None:
     # Downwards too: from 1 to -1, clipped to 0.5, the target at -3: max(2², 3.5²).
     lower = squared_value_error(torch.tensor([-1.0]), torch.tensor([-3.0]), torch.tensor([1.0]), value_clip=0.5)
     assert_close(lower, torch.tensor([12.25]))
+
+
+def test_balanced_weights_by_hand() -> None:
+    # Four labels of two classes that there are: 4 / (2 · 3) and 4 / (2 · 1). What is not there counts 1.
+    assert balanced_weights(np.array([3, 0, 1]), (3,)).tolist() == pytest.approx([2 / 3, 1.0, 2.0])
+    # Parts have weights of their own: of 2 + 2 labels each, and of 1 + 3.
+    assert balanced_weights(np.array([2, 2, 1, 3]), (2, 2)).tolist() == pytest.approx([1.0, 1.0, 2.0, 2 / 3])
+    assert balanced_weights(np.zeros(2, np.int64), (2,)).tolist() == [1.0, 1.0]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
+def test_balanced_classes_weigh_alike_and_one_in_the_mean(counts: list[int]) -> None:
+    found = np.array(counts)
+    weights = balanced_weights(found, (len(counts),))
+    shares = (found * weights)[found > 0]
+    assert (weights > 0.0).all() and shares == pytest.approx(np.full(len(shares), shares.mean() if shares.size else 0))
+    assert shares.sum() == pytest.approx(found.sum())
+
+
+def test_a_weighted_cross_entropy_by_hand() -> None:
+    # π = (3/4, 1/4), w = (2/3, 2): g ∝ (1/2, 1/2). Both labels have g = 1/2, and weigh 2/3 and 2.
+    log_probs = torch.tensor([[0.75, 0.25], [0.75, 0.25]]).log()
+    errors = weighted_cross_entropy(log_probs, torch.tensor([0, 1]), torch.tensor([2 / 3, 2.0]), sizes=(2,))
+    assert errors.tolist() == pytest.approx([2 / 3 * math.log(2.0), 2.0 * math.log(2.0)])
+
+
+def test_errors_of_parts_add_up() -> None:
+    first, second = torch.tensor([[0.75, 0.25]]).log(), torch.tensor([[0.5, 0.2, 0.3]]).log()
+    weights = torch.tensor([2 / 3, 2.0, 1.0, 0.5, 3.0])
+    both = weighted_cross_entropy(torch.cat([first, second], 1), torch.tensor([[1, 2]]), weights, sizes=(2, 3))
+    alone = [
+        weighted_cross_entropy(first, torch.tensor([1]), weights[:2], sizes=(2,)),
+        weighted_cross_entropy(second, torch.tensor([2]), weights[2:], sizes=(3,)),
+    ]
+    assert both.item() == pytest.approx(sum(each.item() for each in alone))
+
+
+def test_weights_of_one_change_nothing() -> None:
+    log_probs = torch.log_softmax(torch.randn(7, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    actions = torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    errors = weighted_cross_entropy(log_probs, actions, torch.ones(4), sizes=(4,))
+    assert torch.allclose(errors, -log_probs[torch.arange(7), actions], atol=1e-6)
+
+
+def test_a_forbidden_action_has_no_share_and_no_gradient_in_a_weighted_fit() -> None:
+    logits = torch.tensor([[0.0, 0.0, 50.0]], requires_grad=True)
+    masked = torch.log_softmax(torch.where(torch.tensor([[True, True, False]]), logits, torch.finfo().min), dim=1)
+    error = weighted_cross_entropy(masked, torch.tensor([0]), torch.tensor([1.0, 3.0, 1e-3]), sizes=(3,)).sum()
+    assert error.item() == pytest.approx(math.log(4.0))
+    error.backward()
+    assert logits.grad is not None and logits.grad.tolist()[0] == pytest.approx([-0.75, 0.75, 0.0], abs=1e-6)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=4).filter(
+        lambda rows: all(any(row) for row in rows)
+    ),
+    st.lists(st.floats(0.05, 20.0), min_size=3, max_size=3),
+)
+def test_where_states_are_told_apart_the_weighted_fit_finds_the_shares_of_the_labels(
+    counts: list[list[int]], weights: list[float]
+) -> None:
+    # A table of logits. At π(a|s) = n(s, a) / n(s), where the unweighted fit ends, the weighted loss has no slope, and
+    # it is convex in the logits: that is where it ends too.
+    found = torch.tensor(counts, dtype=torch.float64)
+    shares = (found + 1e-300) / found.sum(dim=1, keepdim=True)
+    logits = shares.log().clamp(min=-60.0).requires_grad_()
+    states, actions = found.nonzero(as_tuple=True)
+    errors = weighted_cross_entropy(
+        torch.log_softmax(logits, dim=1)[states], actions, torch.tensor(weights, dtype=torch.float64), sizes=(3,)
+    )
+    (slope,) = torch.autograd.grad((found[states, actions] * errors).sum(), logits)
+    assert slope.abs().max().item() < 1e-9 * max(weights) * found.sum().item()
+
+
+def test_the_fit_of_a_table_ends_at_the_shares_of_the_labels_whatever_the_weights() -> None:
+    found = torch.tensor([[8.0, 1.0, 1.0], [1.0, 3.0, 4.0]], dtype=torch.float64)
+    states, actions = found.nonzero(as_tuple=True)
+    for weights in (torch.ones(3, dtype=torch.float64), torch.tensor([0.2, 3.0, 9.0], dtype=torch.float64)):
+        logits = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+        def loss(logits: torch.Tensor = logits, weights: torch.Tensor = weights) -> torch.Tensor:
+            log_probs = torch.log_softmax(logits, dim=1)[states]
+            return (found[states, actions] * weighted_cross_entropy(log_probs, actions, weights, sizes=(3,))).sum()
+
+        def closure(optimizer: torch.optim.LBFGS = optimizer) -> torch.Tensor:
+            optimizer.zero_grad()
+            total = loss()
+            total.backward()
+            return total
+
+        optimizer.step(closure)
+        assert torch.allclose(torch.softmax(logits, 1), found / found.sum(1, keepdim=True), atol=1e-6)

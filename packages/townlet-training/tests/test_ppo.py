@@ -8,6 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from acting import acted_kind
+from kinds import KINDS as NETWORK_KINDS
+from kinds import network_of
 from numpy.testing import assert_allclose
 from strategies import (
     DECISION,
@@ -28,11 +31,11 @@ from strategies import (
 )
 
 from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.learning.batch import prepare
-from townlet_training.learning.ppo import PPOConfig, minibatches
+from townlet_training.learning.ppo import PPOConfig, PPOLearner
 from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import TrajectoryBatch
+from townlet_training.network.config import NetworkConfig
+from townlet_trajectory import ArraySpec, TrajectoryBatch
 
 
 def test_the_losses_by_hand() -> None:
@@ -132,28 +135,6 @@ def test_the_gradient_is_scaled_down_to_the_norm_of_the_config() -> None:
     moments = [tensor for name, tensor in learner.state_dict().items() if name.endswith(".exp_avg")]
     norm = math.sqrt(sum(moment.square().sum().item() for moment in moments))
     assert norm == pytest.approx(0.025, rel=1e-3)
-
-
-@pytest.mark.parametrize("num_minibatches", [1, 3, 7])
-def test_every_pass_sees_every_row_and_decision_once_and_in_an_order_of_its_own(num_minibatches: int) -> None:
-    network = spread_out(make_network())
-    acted = acted_batch(network, lengths=LENGTHS, kind=KINDS, ratio=0.5)
-    batch = prepare(network, acted, discount=0.9, gae_lambda=0.9, min_ratio=0.1)
-    generator = torch.Generator().manual_seed(0)
-    parts = list(minibatches(batch, num_minibatches=num_minibatches, num_epochs=3, generator=generator))
-    assert len(parts) == 3 * num_minibatches
-    passes = [parts[first : first + num_minibatches] for first in range(0, len(parts), num_minibatches)]
-    orders = [torch.cat([part.rows for part in each]) for each in passes]
-    decisions = [torch.cat([part.policy.position for part in each]) for each in passes]
-    for order, decided in zip(orders, decisions, strict=True):
-        assert order.sort().values.tolist() == list(range(len(batch.inputs)))
-        assert decided.tolist() == [row for row in order.tolist() if row in batch.policy.position.tolist()]
-    assert len({tuple(order.tolist()) for order in orders}) == 3
-    # Columns stay beside each other.
-    for part in parts:
-        where = torch.searchsorted(batch.policy.position, part.policy.position)
-        assert torch.equal(part.policy.advantages, batch.policy.advantages[where])
-        assert torch.equal(part.policy.actions, batch.policy.actions[where])
 
 
 def test_labels_share_one_divisor() -> None:
@@ -546,6 +527,132 @@ def test_a_learner_goes_on_from_its_state_to_the_bit(warm: bool) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", NETWORK_KINDS)
+def test_a_learner_of_every_kind_goes_on_from_its_state_to_the_bit(kind: str) -> None:
+    # Every row is a decision, so that the memory's rows and the others' are dealt out alike.
+    config = PPOConfig(sequence_length=4, num_minibatches=2, kl_target_lr=0.01, critic_learning_rate=1e-3)
+    network = network_of(kind)
+    learner = learner_of(network, config)
+    learner.update(acted_kind(network, kind, lengths=LENGTHS))
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state = learner.state_dict()
+    learner.update(acted_kind(network, kind, lengths=LENGTHS, seed=1), kickstart_coef=0.1)
+
+    other = network_of(kind, seed=5)
+    resumed = learner_of(other, config, seed=77)
+    other.load_state_dict(weights)
+    resumed.load_state_dict(state)
+    resumed.update(acted_kind(other, kind, lengths=LENGTHS, seed=1), kickstart_coef=0.1)
+    assert weights_of(other) == weights_of(network)
+    assert {name: tensor.numpy().tobytes() for name, tensor in resumed.state_dict().items()} == {
+        name: tensor.numpy().tobytes() for name, tensor in learner.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["parts", "clipped", "squashed", "gru", "gru_numbers", "frames", "shared"])
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_the_first_minibatch_of_every_kind_starts_at_a_ratio_of_one(kind: str, ratio: float) -> None:
+    network = network_of(kind)
+    numbers = bool(network.distribution.name)
+    batch = acted_kind(network, kind, lengths=LENGTHS, foreign=0.3, ratio=1.0 if numbers else ratio)
+    update = learner_of(network, PLAIN).update(batch)
+    assert 0.0 <= update.kl <= 5e-11 / ratio and update.clip_fraction == 0.0
+    assert update.num_decisions == np.count_nonzero(batch.columns["kind"] == DECISION)
+
+
+@pytest.mark.parametrize("kind", ["plain", "gru", "shared", "clipped"])
+def test_a_warm_up_of_every_kind_moves_no_bit_of_the_policy(kind: str) -> None:
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=LENGTHS)
+    before = {name: weight.detach().clone() for name, weight in network.policy_parameters.items()}
+    learner = learner_of(network, PPOConfig(learning_rate=1e-2))
+    first = learner.warm_up(batch)
+    last = [learner.warm_up(batch) for _ in range(30)][-1]
+    assert all(torch.equal(weight, before[name]) for name, weight in network.policy_parameters.items())
+    assert last.value_loss < first.value_loss
+
+
+def test_the_critic_has_a_rate_of_its_own() -> None:
+    # Adam's first step is the rate: both biases move by theirs. A schedule changes the critic's in proportion.
+    for planned, factor in ((None, 1.0), (5e-3, 0.5)):
+        network = blank_network()
+        config = dataclasses.replace(PLAIN, learning_rate=1e-2, critic_learning_rate=0.125, adam_eps=1e-12)
+        learner_of(network, config).update(blended_pair(), learning_rate=planned)
+        log_probs, values = network.act({"features": np.zeros((1, 1), np.float32)}, None)
+        assert values[0] == pytest.approx(0.125 * factor, rel=1e-4)
+        assert abs(log_probs[0, 0] - log_probs[0, 1]) == pytest.approx(2e-2 * factor, rel=1e-3)
+
+
+def test_the_epsilon_of_adam_is_a_setting() -> None:
+    # As of the test above of the first step, g = 1e-5: lr g / (g + ε) at ε = 3e-5 is a quarter of the rate.
+    network = blank_network()
+    batch = replaced(blended_pair(), np.array([True, True]), rewards=1.0, behavior_log_prob=math.log(0.5))
+    config = dataclasses.replace(PLAIN, value_loss_coef=5e-6, learning_rate=1e-2, adam_eps=3e-5)
+    learner_of(network, config).warm_up(batch)
+    (value,) = network.act({"features": np.zeros((1, 1), np.float32)}, None)[1]
+    assert value == pytest.approx(2.5e-3, rel=1e-3)
+
+
+def test_an_entropy_coefficient_and_a_decay_hold_for_one_update() -> None:
+    def run(config: PPOConfig, **settings: float) -> list[bytes]:
+        network = spread_out(make_network())
+        learner = learner_of(network, config)
+        learner.update(acted_batch(network, lengths=LENGTHS), **settings)
+        learner.update(acted_batch(network, lengths=LENGTHS))
+        return weights_of(network)
+
+    plain = PPOConfig(entropy_coef=0.0, gae_lambda=0.5)
+    assert run(plain, entropy_coef=0.2) != run(plain) != run(plain, gae_lambda=0.9)
+    assert run(plain, entropy_coef=0.0, gae_lambda=0.5) == run(plain)
+
+    def once(config: PPOConfig, **settings: float) -> list[bytes]:
+        network = spread_out(make_network())
+        learner_of(network, config).update(acted_batch(network, lengths=LENGTHS), **settings)
+        return weights_of(network)
+
+    other = PPOConfig(entropy_coef=0.2, gae_lambda=0.9)
+    assert once(plain, entropy_coef=0.2, gae_lambda=0.9) == once(other)
+    with pytest.raises(ConfigError, match="`gae_lambda`"):
+        once(plain, gae_lambda=1.5)
+    with pytest.raises(ConfigError, match="`entropy_coef`"):
+        once(plain, entropy_coef=-1.0)
+
+
+def kl_rates(
+    target: float, planned: list[float], *, adapts: bool = True
+) -> tuple[list[float], PPOLearner, ActorCritic]:
+    """The learning rates of updates whose schedule says `planned`."""
+    network = spread_out(make_network())
+    config = PPOConfig(learning_rate=1e-3, kl_target_lr=target)
+    learner, rates = learner_of(network, config), []
+    for number, rate in enumerate(planned):
+        batch = acted_batch(network, lengths=LENGTHS, seed=number)
+        update = learner.update(batch, learning_rate=rate) if adapts else learner.warm_up(batch, learning_rate=rate)
+        rates.append(update.learning_rate)
+    return rates, learner, network
+
+
+def test_a_rate_rises_while_the_policy_hardly_moves_and_falls_while_it_moves_far() -> None:
+    assert kl_rates(1e3, [1e-3] * 8)[0] == pytest.approx([1e-3 * 1.5**n for n in range(6)] + [1e-2, 1e-2])
+    assert kl_rates(1e-12, [1e-3] * 4)[0] == pytest.approx([1e-3 / 1.5**n for n in range(4)])
+    # A schedule goes on beneath, and a warm-up moves no policy.
+    assert kl_rates(1e3, [1e-3, 5e-4, 5e-4])[0] == pytest.approx([1e-3, 7.5e-4, 1.125e-3])
+    assert kl_rates(1e3, [1e-3] * 3, adapts=False)[0] == [1e-3] * 3
+
+
+def test_what_the_divergence_made_of_a_rate_is_in_the_state() -> None:
+    _, learner, network = kl_rates(1e3, [1e-3] * 3)
+    state = learner.state_dict()
+    assert state["kl_factor"].item() == pytest.approx(1.5**3)
+    resumed = learner_of(network, PPOConfig(learning_rate=1e-3, kl_target_lr=1e3))
+    resumed.load_state_dict(state)
+    batch = acted_batch(network, lengths=LENGTHS)
+    assert resumed.update(batch).learning_rate == pytest.approx(1e-3 * 1.5**3)
+    with pytest.raises(ShapeError, match="the state of a learner must have `kl_factor`"):
+        resumed.load_state_dict({name: tensor for name, tensor in state.items() if name != "kl_factor"})
+    assert "kl_factor" not in learner_of(network, PPOConfig()).state_dict()
+
+
 def test_a_state_that_does_not_fit_is_refused() -> None:
     network = make_network()
     learner = learner_of(network, PPOConfig())
@@ -599,3 +706,49 @@ def test_it_learns_the_corridor_alone_and_beside_a_script_that_gives_up(ratio: f
     assert (np.exp(log_probs[:, 1]) > 0.9).all()
     # The values are those of the policy alone, not of the blend (at ratio 0.6: 0.22, 0.36, 0.6).
     assert_allclose(values, np.exp(log_probs[:, 1])[::-1].cumprod()[::-1], atol=0.25)
+
+
+def recalled(network: ActorCritic, *, num_episodes: int, seed: int) -> tuple[TrajectoryBatch, float]:
+    """A hint is seen at the first of three ticks, and asked for at the last, where it pays 1; and the mean return."""
+    rng = np.random.default_rng(seed)
+    hints = rng.integers(2, size=num_episodes)
+    seen = np.zeros((num_episodes, 3, 3), np.float32)
+    seen[np.arange(num_episodes), 0, hints] = 1.0
+    seen[:, 2, 2] = 1.0
+    state = np.zeros((num_episodes, network.state_size), np.float32)
+    states, params, chosen = [], [], []
+    for tick in range(3):
+        states.append(state)
+        log_probs, _, state = network.act({"features": seen[:, tick]}, None, state)
+        params.append(log_probs)
+        chosen.append((log_probs + rng.gumbel(size=log_probs.shape)).argmax(axis=1))
+    actions = np.stack(chosen, axis=1)
+    log_prob = np.take_along_axis(np.stack(params, axis=1), actions[:, :, None], axis=2)[:, :, 0]
+    rewards = np.zeros((num_episodes, 3))
+    rewards[:, 2] = actions[:, 2] == hints
+    batch = batch_of(
+        lengths=[3] * num_episodes,
+        rewards=rewards.ravel(),
+        terminated=[True] * num_episodes,
+        observations={"features": seen.reshape(-1, 3)},
+        chosen_action=actions.ravel(),
+        policy_log_prob=log_prob.ravel(),
+        behavior_log_prob=log_prob.ravel(),
+    )
+    shape = ArraySpec("float32", (network.state_size,))
+    schema = dataclasses.replace(batch.schema, decisions={**batch.schema.decisions, "policy_state": shape})
+    remembered = np.stack(states, axis=1).reshape(-1, network.state_size)
+    return dataclasses.replace(batch, schema=schema, columns={**batch.columns, "policy_state": remembered}), float(
+        rewards.sum() / num_episodes
+    )
+
+
+@pytest.mark.parametrize("memory", ["gru", "frames"])
+def test_a_memory_learns_what_the_last_observation_does_not_tell(memory: str) -> None:
+    # Whoever does not remember gets one half. Fragments of all three rows; for frames single rows would do as well.
+    settings = NetworkConfig(hidden_sizes=(16,), memory=memory, memory_size={"gru": 8, "frames": 3}[memory])  # type: ignore[arg-type]  # one of two words
+    network = ActorCritic({"features": (3,)}, 2, settings, generator=torch.Generator().manual_seed(0))
+    learner = learner_of(network, PPOConfig(learning_rate=1e-2, discount=1.0, num_minibatches=2))
+    for round_ in range(40):
+        learner.update(recalled(network, num_episodes=128, seed=round_)[0])
+    assert recalled(network, num_episodes=500, seed=999)[1] > 0.9

@@ -33,7 +33,7 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of, weights_sha256
-from townlet_training.run import checkpoint, directory, evaluator, metrics
+from townlet_training.run import checkpoint, directory, metrics, result
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress
@@ -72,6 +72,8 @@ ANNEAL = TrainingConfig(
     promotion=PromotionConfig(num_episodes=10, num_resamples=100),
 )
 """24 ticks of cloning, 1 update of warm-up, 2 of blend, 3 of PPO alone; evaluated after 3, 5 and 6 updates."""
+ADAPTIVE = replace(ANNEAL, anneal=replace(ANNEAL.anneal, blend_fraction=0.8, adaptive_ratio=True, ratio_episodes=10))
+"""4 updates of blend; the ratio is looked at after the second of them."""
 PPO = replace(ANNEAL, mode="ppo", total_env_steps=4 * 8 * 5)
 BC = replace(ANNEAL, mode="bc")
 
@@ -203,7 +205,7 @@ def quick() -> Iterator[None]:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "export_policy", noted)
+        patch.setattr(result, "export_policy", noted)
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
@@ -214,7 +216,7 @@ WRITERS = [
     (checkpoint, "write_directory"),
     (checkpoint, "remove_directory"),
     (promotion, "write_json_atomic"),
-    (evaluator, "export_policy"),
+    (result, "export_policy"),
 ]
 
 
@@ -225,9 +227,9 @@ def burning_writes(patch: pytest.MonkeyPatch, fuse: Fuse) -> None:
 
         def asked(*args: Any, real: Callable[..., Any] = real, **kwargs: Any) -> Any:
             fuse.burn()
-            result = real(*args, **kwargs)
+            made = real(*args, **kwargs)
             fuse.burn()
-            return result
+            return made
 
         patch.setattr(module, name, asked)
 
@@ -259,7 +261,7 @@ def outcome(run_dir: Path, summary: RunSummary) -> dict[str, Any]:
             path.parent.name: {
                 key: value
                 for key, value in json.loads(path.read_text()).items()
-                if key not in ("elapsed", "timings", "log")
+                if key not in ("elapsed", "timings", "played", "log")
             }
             for path in run_dir.rglob("state.json")
         },
@@ -285,6 +287,8 @@ def case_of(name: str, folder: Path) -> Case:
             return failing(ANNEAL, 2, 3, run_dir=folder)
         case "pair":
             return pair()
+        case "adaptive":
+            return failing(ADAPTIVE, 3, run_dir=folder)
         case "initial":
             return replace(alone(ANNEAL), initial=weights_of(spread_out(network(3, (4,)))))
         case "tuned":
@@ -308,7 +312,7 @@ def whole(name: str, folder: Path) -> Whole:
     return Whole(case, outcome(path, summary), fuse.count, asks.count)
 
 
-CASES = ("anneal", "retry", "failure", "ppo", "bc", "pair", "initial", "tuned")
+CASES = ("anneal", "retry", "failure", "ppo", "bc", "pair", "initial", "tuned", "adaptive")
 
 
 @pytest.fixture(scope="module")
@@ -351,11 +355,13 @@ def test_the_cases_are_what_they_are_meant_to_be(wholes: dict[str, Whole]) -> No
     assert wholes["failure"].outcome["records"][3].startswith("kept_score_")
     assert wholes["pair"].outcome["records"][4].num_left_out == 2
     assert len(wholes["pair"].outcome["log"]) == 2 * 6 - 2
+    adaptive = [line["ratio_comparisons"] for line in wholes["adaptive"].outcome["log"]]
+    assert adaptive[0] == 0 and adaptive[-1] > 0 and wholes["adaptive"].outcome["records"][4].num_retries == 1
     for each in wholes.values():
         assert not [name for name in each.outcome["files"] if "interim" in name]
 
 
-@pytest.mark.parametrize(("name", "stride"), [("bc", 1), ("retry", 5), ("pair", 17)])
+@pytest.mark.parametrize(("name", "stride"), [("bc", 1), ("retry", 5), ("adaptive", 11), ("pair", 17)])
 def test_killed_at_any_moment_it_comes_to_the_same(
     wholes: dict[str, Whole], tmp_path: Path, name: str, stride: int
 ) -> None:
@@ -367,7 +373,7 @@ def test_killed_at_any_moment_it_comes_to_the_same(
         assert outcome(run_dir, each.case.run(run_dir, resume=True)) == each.outcome, f"killed at {moment}"
 
 
-@pytest.mark.parametrize(("name", "stride"), [("bc", 1), ("retry", 3), ("pair", 9)])
+@pytest.mark.parametrize(("name", "stride"), [("bc", 1), ("retry", 3), ("adaptive", 5), ("pair", 9)])
 def test_asked_to_stop_at_any_moment_it_comes_to_the_same(
     wholes: dict[str, Whole], tmp_path: Path, name: str, stride: int
 ) -> None:

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.config import BCConfig, EpisodeLabelName, PPOConfig
+from townlet_training.learning.config import BCConfig, Device, EpisodeLabelName, PPOConfig, ScheduleKind
 from townlet_training.network.config import NetworkConfig
-from townlet_training.settings import Count, OpenShare, Ratio, Rows, Share, Steps, Ticks, check_settings
+from townlet_training.settings import Count, NotNegative, OpenShare, Ratio, Rows, Share, Steps, Ticks, check_settings
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES
 from townlet_trajectory.evaluation.interfaces import HELD_OUT
 from townlet_trajectory.evaluation.promotion import PromotionConfig
@@ -41,7 +41,21 @@ class AnnealConfig:
     blend_fraction: Share = 0.5
     """Share of the updates after the warm-up during which the ratio rises."""
     min_ratio: Ratio = 0.1
-    """Ratio at the first update of the blend; it rises to 1 linearly over the blend."""
+    """Ratio at the first update of the blend."""
+    ratio_schedule: ScheduleKind = "linear"
+    """How the ratio rises over the blend, from `min_ratio` to `end_ratio`, after which the policy decides alone."""
+    end_ratio: Ratio = 1.0
+    """What the ratio reaches at the end of the blend, unless it is constant."""
+    adaptive_ratio: bool = False
+    """Whether the ratio follows from comparisons instead of `ratio_schedule`: after every evaluation of the blend the
+    policy alone and the script play fresh episodes, and the ratio rises or falls by a step where they are clear."""
+    ratio_step: Ratio = 0.1
+    """By which an adaptive ratio rises or falls."""
+    ratio_margin: NotNegative = 0.05
+    """How much worse than the script the policy may be for an adaptive ratio to rise, as a share of the script's gain
+    over the zero of the scores."""
+    ratio_episodes: Episodes = 20
+    """Fresh episodes of each comparison of an adaptive ratio."""
     kickstart_start: Coefficient = 1.0
     """Coefficient of the cross-entropy towards the script at the first update of the blend."""
     kickstart_end: Coefficient = 0.0
@@ -56,6 +70,8 @@ class AnnealConfig:
                 f"`kickstart_start` must be at least `kickstart_end` {self.kickstart_end!r}, "
                 f"got {self.kickstart_start!r}"
             )
+        if self.end_ratio < self.min_ratio:
+            raise ConfigError(f"`end_ratio` must be at least `min_ratio` {self.min_ratio!r}, got {self.end_ratio!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +239,8 @@ class TrainingConfig:
     `idle` or `random`."""
     keep_checkpoints: Count = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
+    device: Device = "cpu"
+    """Where the learners compute; experience is collected, and episodes are played, on the CPU."""
     metrics: tuple[str, ...] = ()
     """Sinks of metrics beside the log, by the names that packages registered in `townlet.metrics`, such as
     `tensorboard`."""
@@ -260,6 +278,11 @@ class TrainingConfig:
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
                 f"{self.ppo.min_ratio!r}: such decisions are not trained on"
             )
+
+    @property
+    def adapts_ratio(self) -> bool:
+        """Whether the ratio of the blend follows from comparisons."""
+        return self.mode == "anneal" and self.anneal.adaptive_ratio and not self.is_scheduled
 
     @property
     def planned_env_steps(self) -> int:

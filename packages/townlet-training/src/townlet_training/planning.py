@@ -2,14 +2,109 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypedDict
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import AnnealConfig, TrainingConfig
 from townlet_training.errors import ConfigError
+from townlet_training.learning.config import PPOConfig, ScheduleKind
 from townlet_trajectory.evaluation.results import Stage
 
 STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")
 """In the order in which a run goes through them; the position is the log's `cycle_id`."""
+
+
+def scheduled(kind: ScheduleKind, start: float, end: float, done: float) -> float:
+    """Return a value of a run that is on its way from `start` to `end`.
+
+        constant: start;   linear: end + (start - end) (1 - x);   cosine: end + (start - end) (1 + cos πx) / 2
+
+    Args:
+        kind: of the schedule.
+        start: value at x = 0.
+        end: value at x = 1.
+        done: x, the share of the updates that are done, in [0, 1].
+
+    Returns:
+        The value.
+    """
+    if kind == "constant":
+        return start
+    rest = 1.0 - done if kind == "linear" else (1.0 + math.cos(math.pi * done)) / 2.0
+    return end + (start - end) * rest
+
+
+class ScheduledSettings(TypedDict):
+    """Settings of `PlannedUpdate` that a schedule of `PPOConfig` changes."""
+
+    learning_rate: float
+    clip_range: float
+    entropy_coef: float
+    gae_lambda: float
+
+
+def scheduled_settings(ppo: PPOConfig, done: float) -> ScheduledSettings:
+    """Return the settings of an update when the share `done`, in [0, 1], of a run's updates are done."""
+    return ScheduledSettings(
+        learning_rate=scheduled(ppo.learning_rate_schedule, ppo.learning_rate, ppo.learning_rate_end, done),
+        clip_range=scheduled(ppo.clip_schedule, ppo.clip_range, ppo.clip_range_end, done),
+        entropy_coef=scheduled(ppo.entropy_schedule, ppo.entropy_coef, ppo.entropy_coef_end, done),
+        gae_lambda=scheduled(ppo.lambda_schedule, ppo.gae_lambda, ppo.gae_lambda_end, done),
+    )
+
+
+def blend_ratio(anneal: AnnealConfig, done: float) -> float:
+    """Return the ratio of a blend that is on its way from `min_ratio` to `end_ratio`.
+
+        constant: min_ratio;   linear: min_ratio + (end_ratio - min_ratio) x;   cosine: with (1 - cos πx) / 2 for x
+
+    Args:
+        anneal: of the run.
+        done: x, the share of the blend that is done, in [0, 1].
+
+    Returns:
+        The ratio, in (0, 1].
+    """
+    risen = {"constant": 0.0, "linear": done, "cosine": (1.0 - math.cos(math.pi * done)) / 2.0}[anneal.ratio_schedule]
+    return anneal.min_ratio + (anneal.end_ratio - anneal.min_ratio) * risen
+
+
+def adapted_ratio(ratio: float, interval: tuple[float, float], *, margin: float, anneal: AnnealConfig) -> float:
+    """Move a ratio by what a comparison of policy and script on fresh episodes says.
+
+        β' = min(1, β + step)           where low > -margin: the policy is not much worse
+        β' = max(min_ratio, β - step)   where high < -margin: it is
+        β' = β                          where nobody knows
+
+    low and high are bounds of the mean of (policy alone - script) that hold with 90 % each. This project's; it is the
+    test of non-inferiority of Piaggio et al. 2012 (JAMA 308, 2594, figure 1), decided again at every comparison.
+
+    Args:
+        ratio: β of the blend so far, in (0, 1].
+        interval: low and high, in units of returns.
+        margin: at least 0, in the same units.
+        anneal: has the step, and the least ratio.
+
+    Returns:
+        β'.
+    """
+    low, high = interval
+    if low > -margin:
+        return min(1.0, round(ratio + anneal.ratio_step, 9))
+    if high < -margin:
+        return max(anneal.min_ratio, round(ratio - anneal.ratio_step, 9))
+    return ratio
+
+
+class UpdateSettings(TypedDict):
+    """Arguments of `PPOLearner.update` beside the batch."""
+
+    kickstart_coef: float
+    learning_rate: float
+    clip_range: float
+    entropy_coef: float | None
+    gae_lambda: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +117,21 @@ class PlannedUpdate:
     kickstart_coef: float
     learning_rate: float
     clip_range: float
+    entropy_coef: float | None = None
+    """None: that of the config."""
+    gae_lambda: float | None = None
+    """Likewise."""
+
+    @property
+    def settings(self) -> UpdateSettings:
+        """Return the arguments of `PPOLearner.update`."""
+        return UpdateSettings(
+            kickstart_coef=self.kickstart_coef,
+            learning_rate=self.learning_rate,
+            clip_range=self.clip_range,
+            entropy_coef=self.entropy_coef,
+            gae_lambda=self.gae_lambda,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,37 +151,43 @@ class Schedule:
     @property
     def num_evaluations(self) -> int:
         """Number of updates that are followed by an evaluation."""
-        return self.num_evaluations_after(0)
+        return sum(self.evaluates_after(done) for done in range(1, self.num_updates + 1))
 
-    def num_evaluations_after(self, num_done: int) -> int:
-        """Count the updates after the first `num_done` that are followed by an evaluation."""
-        return sum(self.evaluates_after(done) for done in range(num_done + 1, self.num_updates + 1))
-
-    def update(self, index: int) -> PlannedUpdate:
+    def update(self, index: int, *, adapted: float | None = None) -> PlannedUpdate:
         """Compute the settings of update `index`, counted from 0.
 
         With i counted from the first of the blend's B updates, before the P of PPO alone:
 
-            ratio_i = min_ratio + (1 - min_ratio) i / B,   kickstart_i = start + (end - start) i / B
+            ratio_i: `blend_ratio` at x = i / B,   kickstart_i = start + (end - start) i / B
 
-        Learning rate and clip range stay at their start value in the warm-up. Those with the schedule `linear` then
-        fall to reach 0 just after the last update: start × (1 - i / (B + P)).
+        Learning rate, clip range, entropy coefficient and λ stay at their start value in the warm-up; then they are
+        `scheduled` at x = i / (B + P).
+
+        Args:
+            index: of the update.
+            adapted: ratio of the blend that comparisons came to; None: that of the plan.
+
+        Returns:
+            The settings.
         """
         if not 0 <= index < self.num_updates:
             raise ConfigError(f"update {index} is outside of a plan of {self.num_updates} updates")
-        anneal, ppo = self.config.anneal, self.config.ppo
+        anneal = self.config.anneal
         position = max(0, index - self.num_warmup)
-        rest = 1.0 - position / (self.num_blend + self.num_ppo)
         warms_up, blends = index < self.num_warmup, index >= self.num_warmup and position < self.num_blend
         share = position / self.num_blend if blends else 1.0
         kickstart = anneal.kickstart_start + (anneal.kickstart_end - anneal.kickstart_start) * share
+        blended = blend_ratio(anneal, share) if adapted is None else adapted
         return PlannedUpdate(
             stage="warmup" if warms_up else "anneal" if blends else "ppo",
-            ratio=anneal.min_ratio + (1.0 - anneal.min_ratio) * share if blends else 1.0,
+            ratio=blended if blends else 1.0,
             kickstart_coef=kickstart if blends else 0.0,
-            learning_rate=ppo.learning_rate * (rest if ppo.learning_rate_schedule == "linear" else 1.0),
-            clip_range=ppo.clip_range * (rest if ppo.clip_schedule == "linear" else 1.0),
+            **scheduled_settings(self.config.ppo, position / (self.num_blend + self.num_ppo)),
         )
+
+    def blends_after(self, num_done: int) -> bool:
+        """Return whether the update after the first `num_done` is one of the blend."""
+        return self.num_warmup <= num_done < self.num_warmup + self.num_blend
 
     def evaluates_after(self, num_done: int) -> bool:
         """Return whether the policy is evaluated after `num_done` updates: every so many, and where a stage ends."""

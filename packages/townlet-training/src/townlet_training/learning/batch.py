@@ -148,7 +148,7 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    kind, learned = batch.columns["kind"], _learned_rows(batch)
+    learned, kind = _learned_rows(batch), batch.columns["kind"]
     require_same_actions(network, batch)
     evaluated = _evaluated(network, batch, longest=sequence_length)
     scale, (values, final_values) = network.value_scale.item(), evaluated.in_units_of(network.value_scale.item())

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
 _ADAM_EPS = 1e-8
-_CRITIC = "critic."
 
 
 class BCLearner:
@@ -118,7 +117,7 @@ class BCLearner:
         judged: _LabelSource,
         on_epoch: Callable[[CloneEpoch], None],
     ) -> CloneResult:
-        parameters = {name: each for name, each in network.named_parameters() if not name.startswith(_CRITIC)}
+        parameters = network.policy_parameters
         optimizer = Optimizer(
             parameters,
             learning_rate=self._config.learning_rate,
@@ -282,7 +281,7 @@ class _SequenceLabels(_BatchLabels):
         return (self._part(fragments, order[part == number]) for number in part.unique())
 
     def ordered(self, size: int) -> Iterator[_Labelled]:
-        whole = Fragments(torch.from_numpy(self._trajectories), self._first)
+        whole = Fragments(torch.tensor(self._trajectories), self._first)
         yield self._part(whole, torch.arange(len(self._first)))
 
     def _part(self, fragments: Fragments, index: Tensor) -> _Labelled:

@@ -22,8 +22,9 @@ from townlet_training.settings import (
     check_settings,
 )
 
-ScheduleKind = Literal["constant", "linear"]
-"""`linear`: from the start value down, to reach 0 just after the last update of a run."""
+ScheduleKind = Literal["constant", "linear", "cosine"]
+"""How a value changes over a run: from its start to its end, which is reached just after the last update. `linear`: in
+equal steps; `cosine`: along half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5)."""
 
 LabelKind = Literal["proposed", "executed"]
 SplitUnit = Literal["episodes", "trajectories"]
@@ -57,6 +58,8 @@ class PPOConfig:
     """Of Adam; above 0."""
     learning_rate_schedule: ScheduleKind = "linear"
     """How a run changes the learning rate; a learner alone takes it as it is."""
+    learning_rate_end: NotNegative = 0.0
+    """What it reaches at the end of a run, unless it is constant."""
     critic_learning_rate: Positive | None = None
     """Of the critic's own weights; a schedule changes it in proportion. None: the learning rate."""
     kl_target_lr: Positive | None = None
@@ -68,6 +71,8 @@ class PPOConfig:
     """ε of the clipped surrogate, arXiv:1707.06347 eq. 7; in (0, 1)."""
     clip_schedule: ScheduleKind = "constant"
     """How a run changes `clip_range`."""
+    clip_range_end: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """What it reaches at the end of a run, unless it is constant."""
     value_loss_coef: NotNegative = 0.5
     entropy_coef: NotNegative = 0.01
     entropy_schedule: ScheduleKind = "constant"

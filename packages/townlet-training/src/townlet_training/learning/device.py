@@ -42,7 +42,7 @@ class Placement:
     def __init__(self, network: ActorCritic, device: torch.device) -> None:
         """`network` acts, on the CPU, and may be changed between two updates."""
         self._acting = network
-        self.learning = network if device.type == "cpu" else copy.deepcopy(network).to(device)
+        self.learning = network if device == network.value_scale.device else copy.deepcopy(network).to(device)
 
     @contextlib.contextmanager
     def up_to_date(self) -> Iterator[ActorCritic]:

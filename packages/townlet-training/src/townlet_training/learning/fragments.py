@@ -64,7 +64,7 @@ def recorded_fragments(network: ActorCritic, batch: TrajectoryBatch, *, longest:
         raise ShapeError(f"a network with memory needs `{POLICY_STATE}` of {(network.state_size,)}, got {found}")
     offsets = cut(batch.offsets, longest)
     begin = torch.from_numpy(np.asarray(states[offsets[:-1]], np.float32))
-    return Fragments(torch.from_numpy(offsets), begin.to(network.value_scale.device))
+    return Fragments(torch.tensor(offsets), begin.to(network.value_scale.device))
 
 
 def first_states(network: ActorCritic, batch: TrajectoryBatch) -> Tensor:
@@ -99,12 +99,12 @@ def stepped_fragments(
         at = torch.from_numpy(begins[alive] + number)
         states[at] = current[torch.from_numpy(alive)]
         going_on = np.flatnonzero(counts > number + 1)
-        rows, within = picked(torch.from_numpy(offsets), torch.from_numpy(begins[going_on] + number))
+        rows, within = picked(torch.tensor(offsets), torch.from_numpy(begins[going_on] + number))
         if len(rows):
             inside = Fragments(within, states[torch.from_numpy(begins[going_on] + number)])
             current = current.clone()
             current[torch.from_numpy(going_on)] = states_of(features_of(network, encoded[rows], inside))
-    return Fragments(torch.from_numpy(offsets), states)
+    return Fragments(torch.tensor(offsets), states)
 
 
 def states_of(features: Features) -> Tensor:

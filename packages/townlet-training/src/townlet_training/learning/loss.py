@@ -88,9 +88,11 @@ class Objective:
         valued, critic_features = minibatch.rows, features.critic
         if minibatch.valued is not None:
             valued, critic_features = valued[minibatch.valued], _at(critic_features, minibatch.valued)
+        if critic_only and self._network.shares_body:
+            # The weights that the policy has too stay as they are.
+            critic_features = critic_features.detach()
         value_loss = squared_value_error(
-            # A critic that learns alone leaves the weights alone that the policy has too.
-            self._network.scaled_values(critic_features.detach() if critic_only else critic_features),
+            self._network.scaled_values(critic_features),
             batch.scaled_targets[valued],
             batch.scaled_values[valued],
             value_clip=config.value_clip,

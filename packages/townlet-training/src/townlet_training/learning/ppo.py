@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.
 _KL_SLACK = 1.5
-_CRITIC = "critic."
 _OPTIMIZER = "optimizer."
 _GENERATOR = "generator"
 _KL_FACTOR = "kl_factor"
@@ -88,13 +87,13 @@ class PPOLearner:
         self._placement = Placement(network, device_named(device))
         self._config = config
         self._generator = generator
-        parameters = dict(self._placement.learning.named_parameters())
+        learning = self._placement.learning
         self._optimizer = Optimizer(
-            parameters,
+            dict(learning.named_parameters()),
             learning_rate=config.learning_rate,
             max_grad_norm=config.max_grad_norm,
             eps=config.adam_eps,
-            apart=[name for name in parameters if config.critic_learning_rate and name.startswith(_CRITIC)],
+            apart=() if config.critic_learning_rate is None else learning.critic_parameters,
         )
         self._kl_factor = 1.0
 

@@ -85,7 +85,7 @@ def as_decided_by(network: ActorCritic, batch: TrajectoryBatch) -> TrajectoryBat
         first = first_states(network, batch)
         known[POLICY_STATE] = stepped_fragments(network, inputs, batch.offsets, first, longest=1).states.cpu().numpy()
         specs[POLICY_STATE] = ArraySpec("float32", (network.state_size,))
-        whole = features_of(network, inputs, Fragments(torch.from_numpy(batch.offsets), first))
+        whole = features_of(network, inputs, Fragments(torch.tensor(batch.offsets), first))
         features = whole.policy[torch.from_numpy(rows)]
     else:
         features = features_of(network, encode_rows(network, batch.observations, rows), None).policy

@@ -133,9 +133,9 @@ def encode_rows(
     Raises:
         ShapeError: if an input is missing or has another shape.
     """
-    names, device = network.input_shapes.keys() & observations.keys(), network.value_scale.device
+    names = network.input_shapes.keys() & observations.keys()
     with torch.no_grad():
-        return network.encode({name: torch.from_numpy(observations[name][rows]).to(device) for name in names})
+        return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
 
 
 def mask_rows(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.groups import join_groups, split_groups
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.adapt import (
     adapted_network,
@@ -23,7 +24,6 @@ from townlet_training.network.adapt import (
 from townlet_training.network.blocks import FEATURES
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of
-from townlet_training.run.agent_groups import join_groups, split_groups
 from townlet_training.run.initial import InitialPolicy
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 

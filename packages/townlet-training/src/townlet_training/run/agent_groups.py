@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from townlet_training.config import ONE_GROUP, TrainingConfig
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
-    ConfigError,
     EmptyBatchError,
     NonFiniteError,
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
+from townlet_training.groups import group_seed, join_groups, require_groups, split_groups
+from townlet_training.learning.batch import freeze_statistics, freeze_value_scale, update_statistics
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
@@ -33,67 +32,13 @@ from townlet_training.network.weights import set_weights, weights_digest, weight
 from townlet_training.planning import PlannedUpdate
 from townlet_training.run.opponents import GroupOpponents, Roles
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
-from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected
 from townlet_trajectory.evaluation.results import CloneEpoch
 
 if TYPE_CHECKING:
     from townlet_training.run.cloning import Clone
 
 log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-
-_Value = TypeVar("_Value")
-
-
-def require_groups(specs: Mapping[str, PolicySpec]) -> None:
-    """Raise `ConfigError` unless there is a group, and every name can be part of a file name."""
-    if not specs:
-        raise ConfigError("`specs` must have at least one agent group, got none")
-    for group in specs:
-        if _NAME.fullmatch(group) is None:
-            raise ConfigError(
-                f"the name of an agent group must be up to 64 letters, digits, `_`, `-` and `.`, got {group!r}"
-            )
-
-
-def join_groups(by_group: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
-    """Return the values of all groups by `GROUP/NAME`; by `NAME` where there is one group."""
-    if len(by_group) == 1:
-        return {name: value for values in by_group.values() for name, value in values.items()}
-    return {f"{group}/{name}": value for group, values in by_group.items() for name, value in values.items()}
-
-
-def split_groups(values: Mapping[str, _Value], groups: Sequence[str]) -> dict[str, dict[str, _Value]]:
-    """Invert `join_groups`.
-
-    Raises:
-        ShapeError: if a name is of none of `groups`.
-    """
-    if len(groups) == 1:
-        return {groups[0]: dict(values)}
-    by_group: dict[str, dict[str, _Value]] = {group: {} for group in groups}
-    for name, value in values.items():
-        group, _, own = name.partition("/")
-        if group not in by_group:
-            raise ShapeError(f"`{name}` is of none of the agent groups {', '.join(groups)}")
-        by_group[group][own] = value
-    return by_group
-
-
-def group_seed(seed: int, purpose: str, group: str, index: int = 0) -> int:
-    """Derive the seed of one agent group for one use; that of `ONE_GROUP` is the purpose's own.
-
-    Args:
-        seed: of the run.
-        purpose: see `derive_seed`.
-        group: name of the agent group.
-        index: of the use.
-
-    Returns:
-        A seed in [0, 2**63).
-    """
-    return derive_seed(seed, purpose if group == ONE_GROUP else f"{purpose}/{group}", index)
 
 
 class GroupLearners:
@@ -143,7 +88,7 @@ class GroupLearners:
             self.opponents.begin(self.networks)
         self._generators = {group: _generator(config, "learner", group) for group in self.specs}
         self._learners = {
-            group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
+            group: PPOLearner(network, config=config.ppo, generator=self._generators[group], device=config.device)
             for group, network in self.networks.items()
         }
 
@@ -262,14 +207,7 @@ class GroupLearners:
                 num_rows += batch.num_steps
                 if np.all(decisions_of(batch)["kind"] == Kind.FOREIGN):
                     continue
-                updates.append(
-                    learner.replay(
-                        batch,
-                        kickstart_coef=planned.kickstart_coef,
-                        learning_rate=planned.learning_rate,
-                        clip_range=planned.clip_range,
-                    )
-                )
+                updates.append(learner.replay(batch, **planned.settings))
             if not updates:
                 raise EmptyBatchError(f"all {num_rows} rows of the record are foreign; nothing to learn from")
         return joined(updates)
@@ -300,6 +238,8 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        for group, network in self.networks.items():
+            update_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
         self.opponents.note_update(self.networks)
         return updates
 
@@ -353,12 +293,7 @@ def _naming(where: str, group: str) -> Iterator[None]:
 def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate) -> PPOUpdate:
     if planned.stage == "warmup":
         return learner.warm_up(batch, learning_rate=planned.learning_rate)
-    return learner.update(
-        batch,
-        kickstart_coef=planned.kickstart_coef,
-        learning_rate=planned.learning_rate,
-        clip_range=planned.clip_range,
-    )
+    return learner.update(batch, **planned.settings)
 
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:

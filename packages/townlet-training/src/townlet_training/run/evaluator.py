@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import TrainingError
-from townlet_training.run.agent_groups import group_seed
+from townlet_training.groups import group_seed
+from townlet_training.planning import Schedule, adapted_ratio
 from townlet_training.run.monitor import Play, RunClock
-from townlet_training.run.state import EvaluatorState, TrainingState
+from townlet_training.run.state import EvaluatorState, RatioState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
     PairedComparison,
     compare,
+    difference_interval,
     mean_interval,
     normalized,
     summarize,
@@ -36,6 +38,7 @@ from townlet_trajectory.evaluation.interfaces import (
     Evaluator,
     derive_seed,
     final_seeds,
+    ratio_seeds,
     selection_seeds,
 )
 from townlet_trajectory.evaluation.results import (
@@ -56,6 +59,8 @@ POLICY_NAME = "policy.onnx"
 Actors = Mapping[str, Actor]
 """One for each agent group."""
 Seeds = NDArray[np.int64]
+_RATIO_LEVEL = 0.1
+"""Chance that a bound of the comparison that moves a ratio is on the wrong side of the mean."""
 
 
 class RunEvaluator:
@@ -192,6 +197,37 @@ class RunEvaluator:
                 gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
             return gate
 
+    def adapt_ratio(self, actors: Actors, before: RatioState) -> RatioState:
+        """Compare the policy with the script on fresh episodes, and move the ratio of the blend by what they say.
+
+        Args:
+            actors: the policy.
+            before: where the ratio stands.
+
+        Returns:
+            Where it stands then; see `adapted_ratio`.
+        """
+        config, anneal, number = self._config, self._config.anneal, before.num_comparisons
+        seeds = ratio_seeds(config.seed, number, anneal.ratio_episodes)
+        zero = next(name for name in ZEROS if name in config.baselines)
+        with self._clock.measure("evaluation"):
+            differences = np.subtract(self.scores(actors, seeds).returns, self.baseline(SCRIPTED, seeds).returns)
+            script, nothing = (
+                self._baseline_of_selection(name, config.eval_episodes).mean for name in (SCRIPTED, zero)
+            )
+            low, high = difference_interval(
+                differences,
+                level=2.0 * _RATIO_LEVEL,
+                seed=self._interval_seed("ratio", number),
+                num_resamples=config.gates.num_resamples,
+            )
+        margin = anneal.ratio_margin * max(0.0, script - nothing)
+        ratio = adapted_ratio(before.ratio, (low, high), margin=margin, anneal=anneal)
+        log.info(
+            "ratio %.3g -> %.3g: policy - script in [%.6g, %.6g], margin %.6g", before.ratio, ratio, low, high, margin
+        )
+        return RatioState(ratio=ratio, num_comparisons=number + 1, mean=float(differences.mean()), low=low, high=high)
+
     def _kept_score(
         self, scores: EpisodeScores, clone: Callable[[], Actors], *, level: float, env_steps: int
     ) -> GateResult:
@@ -267,6 +303,16 @@ class RunEvaluator:
         if self._zero is None or SCRIPTED not in means:
             return None
         return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
+
+    def plays_until_then(self, schedule: Schedule, num_done: int) -> list[Play]:
+        """Return the episodes of evaluations, and of comparisons for an adaptive ratio, after `num_done` updates."""
+        config, after = self._config, range(num_done + 1, schedule.num_updates + 1)
+        evaluated = [done for done in after if schedule.evaluates_after(done)]
+        plays = [Play(LEARNED, len(evaluated) * config.eval_episodes)]
+        if config.adapts_ratio:
+            compared = sum(map(schedule.blends_after, evaluated)) * config.anneal.ratio_episodes
+            plays += [Play(LEARNED, compared), Play(SCRIPTED, compared)]
+        return plays
 
     def plays_at_end(self) -> list[Play]:
         """Return the episodes of the final score, that of a clone included, and if no pass fails of the promotion."""

@@ -46,6 +46,9 @@ OWN_KEYS = (
     "faint_events late_ticks meal_events reward_mean wall_time_s env_steps_per_s"
 ).split()
 
+ADAPTIVE_KEYS = ("ratio_comparisons", "ratio_difference", "ratio_difference_low", "ratio_difference_high")
+"""Only in lines of a run whose ratio is adaptive: how many comparisons there were, and the newest one."""
+
 GROUP_KEY = "group"
 """Lines of a run with several agent groups have it, and those of a group that is not called `agents`; events, which are
 counted for all of them together, are then the same in the lines of an update."""
@@ -104,7 +107,8 @@ class MetricsRow:
     def __post_init__(self) -> None:
         anneal = ANNEAL_KEYS if "anneal_cycle" in self.values else []
         group = [GROUP_KEY] if GROUP_KEY in self.values else []
-        known = {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *group}
+        adaptive = ADAPTIVE_KEYS if ADAPTIVE_KEYS[0] in self.values else ()
+        known = {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *adaptive, *group}
         given = {key for key in self.values if not key.startswith((EVENT, REWARD))}
         if differing := sorted((known - given - TOWN_KEYS) | (given - known)):
             raise ShapeError(f"a line of the log has missing or unknown keys: {differing}")
@@ -158,6 +162,9 @@ def metrics_row(
     }
     cloned = state.cloned.get(group)
     values |= of_update(update) | of_collection(collected, group) | _of_script(cloned)
+    if (adaptive := state.adaptive) is not None:
+        newest = (adaptive.num_comparisons, adaptive.mean, adaptive.low, adaptive.high)
+        values |= dict(zip(ADAPTIVE_KEYS, newest, strict=True))
     if cloned is not None:
         values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1 or group != ONE_GROUP:

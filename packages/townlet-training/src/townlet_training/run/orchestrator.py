@@ -21,14 +21,14 @@ from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
-from townlet_training.run.monitor import Interrupted, Play, Progress, RunMonitor, WorkLeft, ignore
+from townlet_training.run.monitor import Interrupted, Progress, RunMonitor, WorkLeft, ignore
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.result import RunResult, export_and_score, summary_of
-from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
+from townlet_training.run.state import ClonedScript, EarlierTotal, RatioState, TrainingState
 from townlet_training.sinks.sink import RunSinks
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import LEARNED, CloneEpoch, CloneRecord, RunSummary
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ class TrainingOrchestrator:
             stage="ppo" if config.mode == "ppo" else "clone" if config.mode == "bc" or initial is None else "warmup",
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
+            adaptive=RatioState(ratio=config.anneal.min_ratio) if config.adapts_ratio else None,
         )
 
     def run(self) -> RunSummary:
@@ -275,7 +276,7 @@ class TrainingOrchestrator:
             if state.update_index >= schedule.num_updates or state.env_steps + rollout > self._config.total_env_steps:
                 break
             self._monitor.stop_if_asked()
-            self._update(schedule.update(state.update_index))
+            self._update(schedule.update(state.update_index, adapted=state.blend_ratio))
             self._monitor.report(self._state)
             if state.update_index == schedule.num_warmup:
                 history.good = state.env_steps
@@ -317,7 +318,12 @@ class TrainingOrchestrator:
                 level=self._gate_level,
                 env_steps=state.env_steps,
             )
+        adaptive, passed = state.adaptive, gate is None or not gate.failed
+        if adaptive is not None and schedule.blends_after(state.update_index) and passed:
+            adaptive = self._evaluator.adapt_ratio(self._learners.networks, adaptive)
         self._note(scores, gate)
+        # Not before: a run that is asked to stop in between evaluates once more.
+        state.adaptive = adaptive
         if gate is None or not gate.failed:
             record = history.evaluations[-1]
             history.good = state.env_steps
@@ -332,13 +338,9 @@ class TrainingOrchestrator:
         self._save()
 
     def _retry(self, env_steps: int) -> None:
-        """Go back to a checkpoint, with other random states: the same draws would fail the same way.
-
-        Weights, optimizers, position in the plan and ratio go back; steps and updates made since stay counted.
-        """
+        """Go back to a checkpoint, with other random states: the same draws would fail the same way."""
         state, checkpoint = self._state, self._restore(env_steps)
-        state.update_index, state.ratio = checkpoint.state.update_index, checkpoint.state.ratio
-        state.attempt += 1
+        state.go_back_to(checkpoint.state)
         self._learners.reseed(state.attempt)
         self._directory.saved_at = None
         log.info("attempt %d goes on from the checkpoint at %d world steps", state.attempt, env_steps)
@@ -386,8 +388,7 @@ class TrainingOrchestrator:
 
     def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
         """Build networks with the weights of the clone; those in training stay as they are."""
-        checkpoint = self._directory.load(clone.env_steps, specs=self._state.specs)
-        return self._learners.copies(checkpoint.weights)
+        return self._learners.copies(self._directory.load(clone.env_steps, specs=self._state.specs).weights)
 
     def _left(self) -> WorkLeft:
         """What is left of the run, where no gate fails."""
@@ -395,5 +396,5 @@ class TrainingOrchestrator:
         plays = self._evaluator.at_end if self._monitor.scoring else self._evaluator.plays_at_end()
         if schedule is None or self._monitor.scoring:
             return WorkLeft(updates=0, plays=plays)
-        evaluations = Play(LEARNED, schedule.num_evaluations_after(done) * self._config.eval_episodes)
-        return WorkLeft(updates=schedule.num_updates - done, plays=[evaluations, *plays])
+        until_then = self._evaluator.plays_until_then(schedule, done)
+        return WorkLeft(updates=schedule.num_updates - done, plays=[*until_then, *plays])

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_training.config import ONE_GROUP
+from townlet_training.groups import group_seed
 from townlet_training.network.onnx_export import export_policy
-from townlet_training.run.agent_groups import GroupLearners, group_seed
+from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation.gates import GateResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
@@ -52,6 +52,22 @@ class Played:
 
     episodes: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioState:
+    """Where an adaptive ratio stands."""
+
+    ratio: float
+    """Of the next updates of the blend."""
+    num_comparisons: int = 0
+    """That were made, those that a gate took back included: none of their episodes is played again."""
+    mean: float | None = None
+    """Of the policy's return less the script's, in the newest comparison; None before the first."""
+    low: float | None = None
+    """Bound of this mean from below, with 90 %."""
+    high: float | None = None
+    """Likewise from above."""
 
 
 @dataclass(kw_only=True)
@@ -191,6 +207,8 @@ class TrainingState:
     """Of the last update, or of the preparation."""
     ratio: float = 0.0
     """Of the last collection."""
+    adaptive: RatioState | None = None
+    """Where the ratio follows from comparisons."""
     update_index: int = 0
     """Updates of the plan that were done."""
     num_updates: int = 0
@@ -248,6 +266,21 @@ class TrainingState:
             num_retries=self.attempt,
             num_left_out=self.num_left_out,
         )
+
+    @property
+    def blend_ratio(self) -> float | None:
+        """Ratio of the blend that comparisons came to; None where it is planned."""
+        return None if self.adaptive is None else self.adaptive.ratio
+
+    def go_back_to(self, before: TrainingState) -> None:
+        """Begin another attempt at the place in the plan, and with the ratio, of `before`.
+
+        Steps and updates made since, and comparisons, stay counted.
+        """
+        self.update_index, self.ratio = before.update_index, before.ratio
+        if self.adaptive is not None and before.adaptive is not None:
+            self.adaptive = replace(self.adaptive, ratio=before.adaptive.ratio)
+        self.attempt += 1
 
     def count_collection(self, collected: Collected, *, num_ticks: int, ratio: float) -> None:
         """Count the steps of a collection.

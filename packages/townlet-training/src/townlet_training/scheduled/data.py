@@ -11,7 +11,7 @@ from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.record import is_classic
 from townlet_training.network.spec import PolicySpec
-from townlet_training.planning import PlannedUpdate
+from townlet_training.planning import PlannedUpdate, blend_ratio, scheduled_settings
 from townlet_training.run.state import ScheduleState
 from townlet_trajectory import TrajectoryBatch, TrajectoryDataset, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import Collector, Evaluator, derive_seed
@@ -83,8 +83,8 @@ def planned_update(config: TrainingConfig, stage: StageConfig, data: DataMode, d
 
     With i of the N updates of all stages done, and j of the M rollouts among them:
 
-        learning rate and clip range with the schedule `linear`: start × (1 - i / N)
-        ratio of a blend: min_ratio + (1 - min_ratio) j / (M - 1)
+        learning rate, clip range, entropy coefficient and λ: `scheduled` at x = i / N
+        ratio of a blend: `blend_ratio` at x = j / (M - 1)
 
     Args:
         config: of the run.
@@ -96,18 +96,14 @@ def planned_update(config: TrainingConfig, stage: StageConfig, data: DataMode, d
         The settings; the ratio is 1 without a blend, and of no meaning for a record.
     """
     epochs = sum(each.epochs for each in stages_of(config) if each.mode == "ppo")
-    rest = 1.0 - done.num_lines / (epochs * (2 if config.mode == "mixed" else 1))
     ratio = 1.0
     if config.schedule.policy_blend and data == ROLLOUT:
-        position = done.num_rollouts / max(epochs - 1, 1)
-        ratio = config.anneal.min_ratio + (1.0 - config.anneal.min_ratio) * position
-    ppo = config.ppo
+        ratio = blend_ratio(config.anneal, done.num_rollouts / max(epochs - 1, 1))
     return PlannedUpdate(
         stage="ppo",
         ratio=ratio,
         kickstart_coef=stage.bc_weight,
-        learning_rate=ppo.learning_rate * (rest if ppo.learning_rate_schedule == "linear" else 1.0),
-        clip_range=ppo.clip_range * (rest if ppo.clip_schedule == "linear" else 1.0),
+        **scheduled_settings(config.ppo, done.num_lines / (epochs * (2 if config.mode == "mixed" else 1))),
     )
 
 

@@ -333,6 +333,7 @@ class Played(NamedTuple):
 HELD_OUT = 2**31
 """Worlds with a seed below this are trained on; those from here on are only judged on."""
 _SELECTION = HELD_OUT + 2**20
+_RATIO = HELD_OUT + 2**21
 _PROMOTION = HELD_OUT + 2**24
 _END = 2**32
 
@@ -368,6 +369,16 @@ def final_seeds(count: int) -> NDArray[np.int64]:
     return HELD_OUT + np.arange(_block_size(count))
 
 
+def ratio_seeds(seed: int, number: int, count: int) -> NDArray[np.int64]:
+    """Derive the seeds [count] of the comparison `number`, from 0, that moves the ratio of a blend.
+
+    They are disjoint from all others of the run, as those of `promotion_seeds` are, which has the arguments; there are
+    14 million of them.
+    """
+    num_blocks = (_PROMOTION - _RATIO) // _block_size(count)
+    return _RATIO + (derive_seed(seed, "ratio") + number) % num_blocks * count + np.arange(count)
+
+
 def promotion_seeds(seed: int, pass_number: int, count: int) -> NDArray[np.int64]:
     """Derive the seeds [count] of the episodes of one promotion pass.
 
@@ -380,8 +391,7 @@ def promotion_seeds(seed: int, pass_number: int, count: int) -> NDArray[np.int64
         count: episodes of a pass, 1 to 2**20.
     """
     num_blocks = (_END - _PROMOTION) // _block_size(count)
-    block = (derive_seed(seed, "promotion") + pass_number) % num_blocks
-    return _PROMOTION + block * count + np.arange(count)
+    return _PROMOTION + (derive_seed(seed, "promotion") + pass_number) % num_blocks * count + np.arange(count)
 
 
 def _block_size(count: int) -> int:

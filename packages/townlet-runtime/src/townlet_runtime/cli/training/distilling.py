@@ -29,6 +29,7 @@ from townlet_runtime.cli.options import (
 )
 from townlet_runtime.cli.start import refuse_directory, start
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
+from townlet_runtime.cli.training.run_options import Device
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -108,6 +109,7 @@ def distill(
     run_dir: RunDir = None,
     resume: _Resume = None,
     threads: Threads = None,
+    device: Device = None,
     preset: PresetName = None,
     settings: Settings = None,
     json: Json = False,
@@ -140,6 +142,7 @@ def distill(
             seed=seed,
             num_envs=num_envs,
             threads=num_threads,
+            device=device,
             preset=preset,
             settings=tuple(settings or ()),
             questions={name: value for name, value in questions.items() if value is not None},
