@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.config import Initialization
-from townlet_training.network.encoders import PICTURE_SIZE, THING_SIZE, Encoders, Picture, Things
+from townlet_training.network.config import Initialization, NetworkConfig
+from townlet_training.network.encoders import PICTURE_SIZE, THING_SIZE, Encoders, Picture, Things, encoder_kinds
+from townlet_training.network.spec import ObservationKind
 
 SHAPES = {"around": (2, 4, 5), "near": (6, 3), "near_mask": (6,), "self": (2,)}
 
@@ -158,3 +159,14 @@ def test_encoders_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             Encoders(shapes, kinds, "orthogonal", generator=generator())
+
+
+def test_an_observation_is_read_as_its_world_says_unless_the_settings_say_otherwise() -> None:
+    shapes = {"map": (2, 5, 5), "near": (3, 2), "near_mask": (3,)}
+    kinds: dict[str, ObservationKind] = {"map": "image", "near": "entities"}
+    assert encoder_kinds(shapes, {}, NetworkConfig()) == {}
+    assert encoder_kinds(shapes, kinds, NetworkConfig()) == {"map": "conv", "near": "attention"}
+    assert encoder_kinds(shapes, kinds, NetworkConfig(encoders={"map": "flat"})) == {"near": "attention"}
+    assert encoder_kinds(shapes, {}, NetworkConfig(encoders={"map": "conv"})) == {"map": "conv"}
+    with pytest.raises(ConfigError, match=r"`encoders` names \['far'\]"):
+        encoder_kinds(shapes, {}, NetworkConfig(encoders={"far": "conv"}))

@@ -26,8 +26,10 @@ from townlet_training.errors import ConfigError
 from townlet_training.network.trunk import initialized
 
 if TYPE_CHECKING:
-    from townlet_training.network.config import EncoderKind, Initialization
+    from townlet_training.network.config import EncoderKind, Initialization, NetworkConfig
+    from townlet_training.network.spec import ObservationKind
 
+_ENCODERS: Mapping[ObservationKind, EncoderKind] = {"image": "conv", "entities": "attention"}
 MASK_SUFFIX = "_mask"
 """The observation `NAME_mask` [E] says which things of `NAME` [E, F] are there."""
 
@@ -201,6 +203,25 @@ class Encoders(nn.Module):
         for (columns, mask), things in zip(self._things, self.things, strict=True):
             parts.append(things(encoded[:, columns], encoded[:, mask]))
         return torch.cat(parts, dim=1)
+
+
+def encoder_kinds(
+    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, ObservationKind], config: NetworkConfig
+) -> dict[str, EncoderKind]:
+    """Find the encoders of the inputs that are not read as they are.
+
+    Args:
+        shapes: of all inputs, by name.
+        kinds: what an input shows, as its world says.
+        config: of the network; what it says comes first.
+
+    Raises:
+        ConfigError: if the config names an input that there is not.
+    """
+    if unknown := sorted(config.encoders.keys() - shapes.keys()):
+        raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(shapes)}")
+    found = {name: _ENCODERS[kind] for name, kind in kinds.items() if name in shapes} | dict(config.encoders)
+    return {name: found[name] for name in shapes if found.get(name, "flat") != "flat"}
 
 
 def _columns(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
