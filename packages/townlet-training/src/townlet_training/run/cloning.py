@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.bc import BCLearner, opened
+from townlet_training.learning.bc import BCLearner, right_labels
 from townlet_training.learning.config import BCConfig
+<<<<<<< HEAD
 from townlet_training.learning.fragments import features_of, first_states
 from townlet_training.learning.labels import labels_of
 from townlet_training.learning.rows import encode_rows, mask_rows, params_of
@@ -22,6 +23,12 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.features import Fragments
 from townlet_training.run.recorded import RecordedSteps, split_source, split_units, view_of
 from townlet_trajectory import ACTION_MASK, StepBatch, TrajectoryBatch, TrajectorySchema, TrajectorySource
+=======
+from townlet_training.learning.labels import opened
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.run.recorded import RecordedSteps, split_units
+from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectorySource
+>>>>>>> part/learning
 from townlet_trajectory.data.statistics import RunningMoments
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -118,6 +125,7 @@ def unit_accuracies(network: ActorCritic, steps: RecordedSteps, config: BCConfig
     return _shares(num_right, num_labels, num_trajectories=num_trajectories)
 
 
+<<<<<<< HEAD
 def right_labels(
     network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -153,6 +161,8 @@ def right_labels(
     return rows, network.distribution.agrees(params, torch.from_numpy(actions)).numpy()
 
 
+=======
+>>>>>>> part/learning
 def _shares(
     num_right: NDArray[np.float64], num_labels: NDArray[np.int64], *, num_trajectories: int
 ) -> NDArray[np.float64]:
