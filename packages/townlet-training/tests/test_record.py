@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from acting import acted_kind, without_memory_of_others
 from hypothesis import given
 from hypothesis import strategies as st
+from kinds import network_of
 from numpy.testing import assert_allclose, assert_array_equal
 from strategies import (
     DECISION,
@@ -226,3 +228,51 @@ def test_a_record_leaves_the_normalization_of_a_clone_alone() -> None:
     assert float(network.value_scale) == 1.0
     with pytest.raises(EmptyBatchError, match="at least one row"):
         freeze_to_record(network, [], discount=0.9, normalizer=False)
+
+
+KINDS_OF_NETWORK = ["parts", "clipped", "squashed", "gru", "gru_numbers", "frames", "shared", "seeing_central_gru"]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_NETWORK)
+def test_a_batch_of_its_own_teaches_a_network_of_every_kind_as_an_update_does(kind: str) -> None:
+    network, twin = network_of(kind), network_of(kind)
+    batch = acted_kind(network, kind, lengths=LENGTHS, foreign=0.3)
+    # Small steps: Adam's own are the sign of gradients, of which those near 0 may differ.
+    config = replace(PLAIN, adam_eps=1.0, sequence_length=4)
+    ours, theirs = learner_of(network, config).replay(batch), learner_of(twin, config).update(batch)
+    assert vars(ours) == pytest.approx(vars(theirs), rel=1e-4, abs=1e-5)
+    for one, other in zip(network.parameters(), twin.parameters(), strict=True):
+        assert_allclose(one.detach(), other.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gru", "frames"])
+def test_a_memory_steps_through_a_record_as_the_network_has_it_now(kind: str) -> None:
+    network, other = network_of(kind), network_of(kind, seed=9)
+    batch = acted_kind(other, kind, lengths=(3, 4))
+    seen = as_decided_by(network, batch)
+    for first, last in ((0, 3), (3, 7)):  # a twin, row by row
+        state = np.array(batch.columns["policy_state"][first : first + 1], np.float32)
+        for row in range(first, last):
+            assert_allclose(seen.columns["policy_state"][row], state[0], rtol=1e-5, atol=1e-5)
+            now = {name: np.asarray(batch.observations[name][row : row + 1]) for name in network.input_shapes}
+            mask = np.asarray(batch.observations["action_mask"][row : row + 1], np.bool_)
+            log_probs, _, state = network.act(now, mask, state)
+            expected = log_probs[0, batch.columns["chosen_action"][row]]
+            assert seen.columns["policy_log_prob"][row] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    forgotten = as_decided_by(network, without_memory_of_others(batch))
+    assert not forgotten.columns["policy_state"][[0, 3]].any() and forgotten.columns["policy_state"][[1, 4]].any()
+    assert learner_of(network, PLAIN).replay(without_memory_of_others(batch)).num_decisions == 7
+
+
+def test_a_script_is_sure_of_its_parts_and_has_no_density() -> None:
+    for kind, alone in (("parts", True), ("clipped", False)):
+        batch = acted_kind(network_of(kind), kind, lengths=(4,))
+        expert = np.array(batch.columns["expert_action"])
+        expert[3] = 1
+        chosen = expert.copy()
+        chosen[2] += 1 - 2 * (chosen[2] > 0)  # another action than the script's
+        foreign = replaced(
+            batch, np.full(4, True), kind=FOREIGN, ratio=0.0, expert_action=expert, chosen_action=chosen, proposer=0
+        )
+        kinds = decisions_of(foreign)["kind"].tolist()
+        assert kinds == ([DECISION, DECISION, FOREIGN, DECISION] if alone else [FOREIGN] * 4)

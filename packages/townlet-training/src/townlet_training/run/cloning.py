@@ -11,13 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
-from townlet_training.errors import EmptyBatchError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.bc import BCLearner, opened
 from townlet_training.learning.config import BCConfig
+from townlet_training.learning.fragments import features_of, first_states
 from townlet_training.learning.labels import labels_of
+from townlet_training.learning.rows import encode_rows, mask_rows, params_of
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.run.recorded import RecordedSteps, split_units
+from townlet_training.network.features import Fragments
+from townlet_training.run.recorded import RecordedSteps, split_source, split_units, view_of
 from townlet_trajectory import ACTION_MASK, StepBatch, TrajectoryBatch, TrajectorySchema, TrajectorySource
 from townlet_trajectory.data.statistics import RunningMoments
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
@@ -118,22 +121,36 @@ def unit_accuracies(network: ActorCritic, steps: RecordedSteps, config: BCConfig
 def right_labels(
     network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Compare the labels of `batch` with the most likely actions.
+    """Compare the labels of `batch` with the actions that the policy takes without drawing.
 
     Args:
-        network: whose actions are compared.
+        network: whose actions are compared; one with memory goes through whole trajectories.
         batch: of states.
         config: which labels, and whether masks count.
 
     Returns:
-        The labelled rows [L], and whether the label is the most likely action [L].
+        The labelled rows [L], and whether the policy takes the label [L].
+
+    Raises:
+        ConfigError: if single steps are to be judged by a network with memory.
     """
     rows, actions, _ = labels_of(config, batch)
-    mask = batch.observations.get(ACTION_MASK) if config.use_masks else None
-    legal = None if mask is None else np.asarray(mask[rows], np.bool_)
-    seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in network.observation_shapes}
-    log_probs, _ = network.act(seen, legal)
-    return rows, log_probs.argmax(axis=1) == actions
+    if network.state_size:
+        if not isinstance(batch, TrajectoryBatch):
+            raise ConfigError("a network with memory judges whole trajectories, got single steps")
+        with torch.no_grad():
+            inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
+            fragments = Fragments(torch.from_numpy(np.asarray(batch.offsets)), first_states(network, batch))
+            features = features_of(network, inputs, fragments).policy[torch.from_numpy(rows)]
+            legal_rows = mask_rows(network, batch.observations, rows) if config.use_masks else None
+            params = params_of(network, features, legal_rows)
+    else:
+        mask = batch.observations.get(ACTION_MASK) if config.use_masks else None
+        legal = None if mask is None else np.asarray(mask[rows], np.bool_)
+        names = network.input_shapes.keys() & batch.observations.keys()
+        seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in names}
+        params = torch.from_numpy(network.act(seen, legal)[0])
+    return rows, network.distribution.agrees(params, torch.from_numpy(actions)).numpy()
 
 
 def _shares(
@@ -215,6 +232,11 @@ def clone_record(
         ShapeError: if the steps are of another vocabulary or other observations than the network's.
         TrajectoryError: if a source cannot be read, two do not go together, or a block is beyond the memory budget.
     """
+    if network.state_size:
+        learn = BCLearner(network, config=config.bc, generator=generator, device=config.device)
+        return _clone_whole(
+            network, sources, learn, config=config, split_seed=split_seed, on_epoch=on_epoch, fit=fit_statistics
+        )
     steps = RecordedSteps.of(
         sources,
         config.bc,
@@ -232,6 +254,38 @@ def clone_record(
         num_trajectories=len(table),
         num_steps=int(table.lengths.sum()),
         reward_sum=reward_sum,
+    )
+
+
+def _clone_whole(
+    network: ActorCritic,
+    sources: Sequence[TrajectorySource],
+    learner: BCLearner,
+    *,
+    config: TrainingConfig,
+    split_seed: int,
+    on_epoch: Callable[[CloneEpoch], None],
+    fit: bool,
+) -> Clone:
+    """Clone as `clone_record` does with a network that remembers: trajectories stay whole, and all are in memory."""
+    source, units = split_source(view_of(sources, config.bc), config.bc, seed=split_seed)
+    _require_inputs(network, source.schema)
+    batch = TrajectoryBatch.concatenate([source.load_block(block) for block in range(len(source.block_offsets) - 1)])
+    split = split_units(units, fraction=config.anneal.held_out_fraction)
+    train, choose, judge = (batch.filter_trajectories(part) for part in (split.train, split.choose, split.judge))
+    if fit and network.config.normalize_observations != "none":
+        network.fit_normalizer(train)
+    result = learner.fit(train, choose, on_epoch=on_epoch)
+    rows, is_right = right_labels(network, judge, config.bc)
+    of_label = units[split.judge][judge.trajectory_of_row[rows]]
+    num_labels = np.bincount(of_label)
+    num_right = np.bincount(of_label, is_right).astype(np.float64, copy=False)
+    accuracies = _shares(num_right, num_labels, num_trajectories=len(judge))
+    return Clone(
+        result=_with(result, accuracies),
+        num_trajectories=len(batch),
+        num_steps=batch.num_steps,
+        reward_sum=float(batch.rewards.sum(dtype="float64")),
     )
 
 
