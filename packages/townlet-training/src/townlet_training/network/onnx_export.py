@@ -237,7 +237,6 @@ def _check(data: bytes, network: ActorCritic, card: PolicyCard, *, seed: int) ->
         if expected.values is not None:
             # A float32 is as good as the unit that the values are computed in.
             unit = network.value_scale.item()
-            unit = network.value_scale.numpy()
             _agree(VALUES, found[VALUES] / unit, expected.values / unit)
         if expected.state is not None:
             _agree(STATE_OUT, found[STATE_OUT], expected.state)
