@@ -122,6 +122,7 @@ def test_a_record_gives_the_log_probabilities_of_the_network_anew(
         value_scale="none",
     )
     network = network_of(Skies(kind).spec, config)
+    check_policy(network, Skies(kind), seed=1, ticks=10)
     batch = collected(kind, network)
     rows = slice(0, batch.num_steps)
     seen = {
@@ -130,7 +131,6 @@ def test_a_record_gives_the_log_probabilities_of_the_network_anew(
     mask = np.asarray(batch.observations["action_mask"][rows], np.bool_) if kind == "parts" else None
     if memory == "none":
         params, values = network.act(seen, mask)
-        check_policy(network, Skies(kind), seed=1, ticks=10)
     else:
         state = np.array(batch.columns["policy_state"], np.float32)
         assert state.any()

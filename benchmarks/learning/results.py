@@ -52,13 +52,18 @@ def _programs() -> Iterator[str]:
         yield ast.dump(_WithoutProse().visit(ast.parse(path.read_bytes())))
 
 
-@functools.cache
-def sources_sha256() -> str:
-    """Digest of all programs that a run may depend on, without their prose."""
+def sources_as_they_are() -> str:
+    """Read all programs that a run may depend on, and return their digest, without their prose."""
     digest = hashlib.sha256()
     for text in _programs():
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def sources_sha256() -> str:
+    """Digest of the programs as they were when it was first asked for."""
+    return sources_as_they_are()
 
 
 def digest_of(item: Item) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from demonstrations import record
 from items import ITEMS, QUICK, Item, Target
-from results import HERE, digest_of, keep, kept, result_of
+from results import HERE, digest_of, keep, kept, result_of, sources_as_they_are, sources_sha256
 
 from townlet_trajectory.evaluation.across_runs import student_interval
 
@@ -45,6 +45,8 @@ def train(item: Item, seed: int) -> dict[str, Any]:
         # 1: a gate failed, or the policy is worse than the script; the run has its scores all the same
         if code not in (0, 1) or not (run / "evaluation.json").exists():
             raise SystemExit(f"{item.name}, seed {seed}: exit code {code}\n{log.read_text()[-2000:]}")
+        if sources_as_they_are() != sources_sha256():
+            raise SystemExit(f"{item.name}, seed {seed}: the sources were changed meanwhile; its result is of neither")
         return result_of(run, item, time.monotonic() - started)
 
 

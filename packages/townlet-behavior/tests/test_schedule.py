@@ -275,7 +275,8 @@ def test_a_schedule_of_numbers_is_played_and_saved() -> None:
         played = [one.decide(view_of(0, 1, 3), tick=tick).action[2].tolist() for tick in (1, 2)]
         assert played == [[-1.0, 2.0], [0.5, 1.0]]
     state = dict(other.save_state())
-    state["schedule/entries"] = np.where(state["schedule/entries"] == 2.0, 2.5, state["schedule/entries"])
+    entries = state["schedule/entries"].astype(np.float64)
+    state["schedule/entries"] = np.where(entries == 2.0, 2.5, entries)
     with pytest.raises(StateError, match=r"saved `entries` must be float32 \(4, 2, 2\), got float64"):
         other.restore(state)
     state["schedule/entries"] = state["schedule/entries"].astype(np.float32)

@@ -2,8 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from array_actors import ArrayActor
-from boats import Boats, Helmsman, NoFullSpeed
+from array_actors import ArrayActor, RememberingActor
+from boats import TICKS, Boats, Helmsman, NoFullSpeed
 from boats import Kind as Kinds
 from garden import Garden
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from townlet_runtime.simulation.interface import Observations, Observed
 from townlet_runtime.testing import Corridor, CorridorConfig, check_controller, check_guardrail, check_policy
 
 WAIT, LEFT, RIGHT, REST = range(4)
+DISTRIBUTIONS = {"numbers": "clipped", "parts": ""}
 
 
 def corridor() -> Corridor:
@@ -265,3 +266,65 @@ class WideProposals(Helmsman):
 def test_proposals_beyond_the_bounds_are_named() -> None:
     with pytest.raises(SimulationError, match="tick 0: "):
         check_controller(lambda: WideProposals("numbers"), Boats("numbers"), seed=1, ticks=30)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "parts"])
+def test_a_policy_with_memory_that_keeps_the_rules_passes(kind: Kinds) -> None:
+    boats = Boats(kind)
+    check_policy(
+        RememberingActor(ArrayActor(boats.spec, seed=1, distribution=DISTRIBUTIONS[kind])), boats, seed=1, ticks=30
+    )
+
+
+class Confused(RememberingActor):
+    """Remembers something else than it should."""
+
+    def __init__(self, boats: Boats, bend: Any) -> None:
+        super().__init__(ArrayActor(boats.spec, seed=1))
+        self._bend, self._calls = bend, 0
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None, state: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        self._calls += 1
+        *said, after = super().act(observations, action_mask, state)
+        return said[0], said[1], self._bend(after, self._calls)
+
+
+@pytest.mark.parametrize(
+    ("bend", "problem"),
+    [
+        (lambda after, _: after[:, :1], r"next memory float32 \[\d, 2\], got float32 \[\d, 1\]"),
+        (lambda after, _: after.astype(float), r"next memory float32 \[\d, 2\], got float64"),
+        (lambda after, _: after / np.float32(0.0), "finite next memory"),
+        (lambda after, calls: after + np.float32(calls), "the same when asked twice"),
+        (lambda after, _: after + np.float32(len(after)), "the same for an agent alone"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_broken_promise_of_a_memory_is_named(bend: Any, problem: str) -> None:
+    boats = Boats("parts")
+    with pytest.raises(SimulationError, match=rf"tick \d+: expected .*{problem}"):
+        check_policy(Confused(boats, bend), boats, seed=1, ticks=30)
+
+
+def test_a_memory_begins_with_zeros_where_an_agent_does() -> None:
+    """An actor that has seen n ticks of an agent says so; another that comes into its place begins at none."""
+    boats, counted = Boats("parts", num_worlds=1), Counting(ArrayActor(Boats("parts").spec, seed=1))
+    check_policy(counted, boats, seed=1, ticks=30)
+    assert 0.0 in counted.seen
+    assert max(counted.seen) == TICKS - 1
+
+
+class Counting(RememberingActor):
+    """Counts the ticks of an agent."""
+
+    def __init__(self, inner: ArrayActor) -> None:
+        super().__init__(inner)
+        self._counted, self.seen = inner, list[float]()
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None, state: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        self.seen += state[:, 0].tolist()
+        return (*self._counted.act(observations, action_mask), state + np.float32(1.0))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from kinds import KINDS, network_of, observations_of, tensors
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from strategies import batch_of, make_network, spread_out
@@ -246,3 +248,79 @@ def test_observations_side_by_side() -> None:
     parts = [np.array([[1.0], [2.0]], np.float32), np.arange(8, dtype=np.float32).reshape(2, 2, 2)]
     assert_array_equal(side_by_side(parts), [[1, 0, 1, 2, 3], [2, 4, 5, 6, 7]])
     assert side_by_side([part[:0] for part in parts]).shape == (0, 5)
+
+
+def test_the_first_numbers_have_the_stated_deviation_and_lie_in_the_middle() -> None:
+    # e^-0.5 of half the ranges 1 and 2, around 0 and 2; a head of gain 0.01 moves means by less than a tenth.
+    for kind in ("clipped", "squashed"):
+        spec, config = KINDS[kind]
+        network = ActorCritic.of(
+            spec, replace(config, initial_log_std=-0.5), generator=torch.Generator().manual_seed(0)
+        )
+        params, _ = network.act(observations_of(network, 20, seed=1), None)
+        middle, half = ([0.0, 2.0], [1.0, 2.0]) if kind == "clipped" else ([0.0, 0.0], [1.0, 1.0])
+        assert_allclose(params[:, :2], np.tile(middle, (20, 1)), atol=0.1)
+        assert_allclose(params[:, 2:], np.tile(np.log(half) - 0.5, (20, 1)), rtol=1e-5)
+        assert network.policy_log_std is not None and "policy_log_std" in network.policy_parameters
+
+
+def test_a_uniform_start_is_torchs_own_with_a_small_head() -> None:
+    config = NetworkConfig(hidden_sizes=(64,), initialization="uniform", policy_head_gain=0.01)
+    network = ActorCritic({"x": (16,)}, 4, config, generator=torch.Generator().manual_seed(0))
+    first, head = network.policy.linear_layers()
+    assert 0.2 < first.weight.abs().max() <= 0.25 and 0.2 < first.bias.abs().max() <= 0.25
+    assert 0.00115 < head.weight.abs().max() <= 0.00125
+    assert 0.115 < network.critic.linear_layers()[1].weight.abs().max() <= 0.125
+
+
+def test_sizes_of_both_trunks() -> None:
+    def sizes(config: NetworkConfig) -> list[list[int]]:
+        network = ActorCritic({"x": (5,)}, 3, config, generator=torch.Generator().manual_seed(0))
+        trunks = (network.policy, network.critic)
+        return [[layer.in_features for layer in trunk.linear_layers()] for trunk in trunks]
+
+    plain = NetworkConfig(hidden_sizes=(8, 6))
+    assert sizes(plain) == [[5, 8, 6], [5, 8, 6]]
+    assert sizes(replace(plain, critic_hidden_sizes=(7,))) == [[5, 8, 6], [5, 7]]
+    assert sizes(replace(plain, trunk="shared")) == [[6], [6]]
+    assert sizes(replace(plain, trunk="shared", critic_hidden_sizes=(7, 9))) == [[6], [6, 7, 9]]
+
+
+def test_what_the_critic_alone_sees_comes_last_and_changes_no_action() -> None:
+    network = network_of("central")
+    assert list(network.input_shapes) == ["hunger", "self", "all", "time"]
+    seen = observations_of(network, 5, seed=1)
+    encoded = network.encode(tensors(seen))
+    assert torch.equal(network.encode_policy(tensors(seen)), encoded[:, :4])
+    params, values = network.act(seen, None)
+    other_params, other_values = network.act({**seen, "all": seen["all"] + 1.0}, None)
+    assert_array_equal(other_params, params)
+    assert (other_values != values).all()
+    with pytest.raises(ShapeError, match="observation `all` is missing"):
+        network.act({name: seen[name] for name in network.observation_shapes}, None)
+
+
+def test_a_part_without_a_legal_value_is_refused() -> None:
+    network = network_of("parts")
+    mask = np.ones((4, 5), np.bool_)
+    mask[2, 3:] = False
+    with pytest.raises(ActionMaskError, match="no legal action in part 1 of row 2"):
+        network.act(observations_of(network, 4, seed=1), mask)
+    clipped = network_of("clipped")
+    with pytest.raises(ShapeError, match="numbers within bounds have no `action_mask`"):
+        clipped.act(observations_of(clipped, 4, seed=1), np.ones((4, 4), np.bool_))
+
+
+@pytest.mark.parametrize("kind", ["gru", "seeing", "clipped", "running"])
+def test_a_copy_acts_on_its_own_and_is_as_good(kind: str) -> None:
+    network = network_of(kind)
+    seen = observations_of(network, 4, seed=1)
+    state = np.ones((4, network.state_size), np.float32)
+    before = network.act(seen, None, state)
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(-1.0)
+    for ours, theirs in zip(copied.act(seen, None, state), before, strict=True):
+        assert_array_equal(ours, theirs)
+    assert not np.allclose(network.act(seen, None, state)[1], before[1])

@@ -240,6 +240,17 @@ def test_a_file_that_computes_something_else_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_values_far_from_one_are_compared_in_their_own_unit(tmp_path: Path) -> None:
+    own = ActorCritic.of(TOWN, NetworkConfig(hidden_sizes=(64, 64)), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for weight in own.critic.parameters():
+            weight.mul_(4.0)
+    # rounding of 1e-6 in the head is 1 here: more than 1e-5 of a value that happens to be near 0
+    own.set_value_scale(1e6)
+    exported = export_policy(own, tmp_path / "policy.onnx", spec=TOWN, seed=1)
+    assert exported.path.exists()
+
+
 EXPORTED = (
     "parts", "clipped", "squashed", "gru", "gru_shared", "gru_numbers", "frames_shared", "shared", "central",
     "central_gru", "central_frames", "seeing", "seeing_gru_parts", "seeing_central_gru", "running",

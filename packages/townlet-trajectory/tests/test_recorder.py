@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SCHEMA, assert_same_batch, record_lives
+from strategies import NUMBERS, PARTS, SCHEMA, array_schema, assert_same_batch, decided_rows, record_lives, rows_of
 
 from townlet_trajectory import (
     ArraySpec,
@@ -23,6 +23,7 @@ from townlet_trajectory import (
     TrajectorySchema,
     TrajectoryService,
 )
+from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.recording.recorder import OnFull
@@ -158,6 +159,42 @@ def test_finished_trajectories_are_spilled_too() -> None:
     driver.service.finish({"x": np.array([10.0], np.float32)})
     assert driver.service.spill() == 1
     assert shelf.batches[0].truncated.tolist() == [True]
+
+
+@pytest.mark.parametrize("actions", [PARTS, NUMBERS])
+def test_array_actions_and_a_memory_are_recorded_as_they_come(actions: ArrayActions) -> None:
+    schema, rng = array_schema(actions, state_size=3), np.random.default_rng(1)
+    service = TrajectoryService(schema, chunk_rows=2, max_rows=100)
+    decided = [decided_rows(schema, 2, rng) for _ in range(5)]
+    nobody = np.zeros(2, np.bool_)
+    for tick, columns in enumerate(decided):
+        service.begin_tick(
+            tick,
+            np.arange(2),
+            rows_of(schema.observations, 2, rng),
+            agent_ids=names("ab"),
+            worlds=np.zeros(2, np.int64),
+            episodes=np.zeros(2, np.int64),
+        )
+        if tick == 0:
+            wide = np.zeros((2, 3), schema.decisions["action"].dtype)
+            with pytest.raises(ShapeError, match=r"`action` must have shape \(2, 2\), got \(2, 3\)"):
+                service.record_decisions({**columns, "action": wide})
+        service.record_decisions(columns)
+        last = np.full(2, tick == 4)
+        ended = np.flatnonzero(last)
+        service.record_outcome(
+            np.zeros(2, np.float32),
+            nobody,
+            last,
+            final_rows=ended,
+            final_observations=rows_of(schema.observations, len(ended), rng),
+        )
+    batch = service.collect()
+    assert batch.schema == schema and batch.lengths.tolist() == [5, 5]
+    for name in ("action", "chosen_action", "expert_action", "drawn_action", "policy_state"):
+        expected = np.concatenate([np.stack([columns[name][slot] for columns in decided]) for slot in range(2)])
+        np.testing.assert_array_equal(batch.columns[name], expected, strict=True)
 
 
 def test_parts_of_the_reward_are_columns() -> None:

@@ -9,8 +9,8 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,15 @@ from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.runs.begun import BegunFile, InitialSource
-from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
-from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
+from townlet_runtime.runs.begun import BegunFile
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL
+from townlet_runtime.runs.opponents import opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
-from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import recorded_actions
+from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
+from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
@@ -41,6 +42,8 @@ try:
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.learning.device import device_named
+    from townlet_training.network.actor_critic import ActorCritic
+    from townlet_training.network.config import NetworkConfig
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
@@ -78,6 +81,7 @@ __all__ = [
     "GroupConfig",
     "InitialPolicy",
     "MetricsRow",
+    "PolicySpec",
     "Progress",
     "Record",
     "ReferenceRows",
@@ -105,6 +109,7 @@ __all__ = [
     "reference_rows",
     "set_priors",
     "spec_of_data",
+    "state_sizes",
     "train",
     "use_threads",
 ]
@@ -156,12 +161,12 @@ def train(
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
         initial = copied_initial(path) if resume else initial
         config = _as_can_be(config, worlds, initial)
-        opponents = _opponents(config, worlds, kept=path if resume else None)
-        with _claimed(path, threads, opponents, initial, resume=resume):
+        opponents = opponents_of(config, worlds, kept=path if resume else None)
+        with claimed(path, threads, opponents, initial, resume=resume):
             orchestrator = prepare_run(
                 config,
                 worlds,
-                lambda num_worlds: _made(make, num_worlds),
+                lambda num_worlds: made_by(make, num_worlds),
                 bridge=BridgeConfig() if bridge is None else bridge,
                 run_dir=path,
                 threads=threads,
@@ -174,48 +179,8 @@ def train(
             )
         summary = orchestrator.run()
     if not summary.interrupted:
-        _write_results(path, summary, config, None if worlds is None else first_spec(worlds), threads)
+        write_records(path, summary, config, None if worlds is None else first_spec(worlds), threads)
     return summary
-
-
-@contextmanager
-def _claimed(
-    path: Path, threads: int, opponents: Mapping[str, FilePolicy], initial: InitialPolicy | None, *, resume: bool
-) -> Iterator[None]:
-    """Hold the directory of a new run while the block prepares the run, which is then noted in it."""
-    if resume:
-        yield
-        return
-    with new_run_directory(path):
-        yield
-        kept, source = keep_opponents(path, opponents), None
-        if initial is not None:
-            source = InitialSource(path=None, weights_sha256=initial.sha256)
-            initial.write(path / INITIAL)
-        BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
-
-
-def _write_results(
-    path: Path, summary: RunSummary, config: TrainingConfig, spec: SimulationSpec | None, threads: int
-) -> None:
-    record = SummaryFile.of(
-        summary,
-        environment=None if spec is None else spec.name,
-        threads=threads,
-        opponents=opponent_files(config.groups, path),
-    )
-    write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
-
-
-def _made(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup:
-    if make is None:
-        raise SimulationError("there is no world to play in")
-    return OneGroup(make(num_worlds))
-
-
-def _opponents(config: TrainingConfig, worlds: GroupedSimulation | None, *, kept: Path | None) -> dict[str, FilePolicy]:
-    noted = {} if kept is None else BegunFile.read(kept / BEGUN).opponents_sha256
-    return frozen_opponents(config.groups, {} if worlds is None else worlds.specs, kept=kept, sha256=noted)
 
 
 def _as_can_be(
@@ -272,8 +237,7 @@ def prepare_run(
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
         threads: that torch computes with, in the whole process.
-        on_progress: as of `train`.
-        stop: as of `train`.
+        on_progress, stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
@@ -285,10 +249,10 @@ def prepare_run(
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
-    specs = _specs_of(worlds, data)
+    specs = _specs_of(worlds, data, config)
     collector, evaluator = None, None
     if worlds is not None:
-        collector = _collector(config, worlds, bridge)
+        collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
@@ -320,14 +284,16 @@ def device_note(config: TrainingConfig) -> dict[str, str]:
 
 
 def _specs_of(
-    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None
+    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None, config: TrainingConfig
 ) -> dict[str, PolicySpec]:
     if worlds is not None:
-        return policy_specs(worlds.specs)
+        return policy_specs(worlds.specs, config.network)
     return {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
 
 
-def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig) -> Collector:
+def _collector(
+    config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig, sizes: Mapping[str, int]
+) -> Collector:
     """Make the collector of a run in `worlds`, which must be as `config` says."""
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
@@ -337,15 +303,29 @@ def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: Bridge
     unrecorded = opponent_groups(config.groups, worlds)
     ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
     capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
+    collector = Collector(
+        worlds,
+        config=bridge,
+        seed=config.seed,
+        max_rows=ticks * capacity,
+        unrecorded=unrecorded,
+        state_sizes={group: size for group, size in sizes.items() if group not in unrecorded},
+    )
     if collector.save_state() is None:
         log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
     return collector
 
 
-def policy_specs(specs: Mapping[str, SimulationSpec]) -> dict[str, PolicySpec]:
-    """Return what policies for a world see and do, by agent group."""
-    return {group: _spec_of(each) for group, each in specs.items()}
+def policy_specs(specs: Mapping[str, SimulationSpec], network: NetworkConfig) -> dict[str, PolicySpec]:
+    """Return what policies with such a network see and do in a world of `specs`, by agent group."""
+    return {group: _spec_of(each, network) for group, each in specs.items()}
+
+
+def state_sizes(specs: Mapping[str, PolicySpec], network: NetworkConfig) -> dict[str, int]:
+    """Return the numbers of memory that an agent has, by the agent groups of `specs` whose network remembers."""
+    drawn = torch.Generator().manual_seed(0)  # for nothing but the shape
+    sizes = {group: ActorCritic.of(spec, network, generator=drawn).state_size for group, spec in specs.items()}
+    return {group: size for group, size in sizes.items() if size}
 
 
 def copied_initial(run_dir: Path) -> InitialPolicy | None:
@@ -379,13 +359,18 @@ def spec_of_data(data: RecordedData) -> PolicySpec:
     )
 
 
-def _spec_of(spec: SimulationSpec) -> PolicySpec:
+def _spec_of(spec: SimulationSpec, network: NetworkConfig) -> PolicySpec:
+    actions = recorded_actions(spec)
     return PolicySpec(
         world=spec.name,
         vocabulary=spec.vocabulary.keys,
         observation_shapes=spec.observation_shapes,
         feature_names=spec.feature_names,
         commitment=commitment_of(spec),
+        actions=actions,
+        distribution=network.distribution if isinstance(actions, Box) else "",
+        critic_shapes=spec.critic_shapes,
+        observation_kinds=spec.observation_kinds,
     )
 
 

@@ -10,6 +10,7 @@ from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.training import (
     MetricsRow,
+    PolicySpec,
     Record,
     RunWorlds,
     ScheduledRun,
@@ -18,6 +19,7 @@ from townlet_runtime.training import (
     policy_specs,
     record_seed,
     spec_of_data,
+    state_sizes,
     use_threads,
 )
 from townlet_trajectory.evaluation.interfaces import Collected
@@ -55,7 +57,7 @@ def prepare_scheduled_run(
         TrainingError: if a stage has nothing to learn from.
     """
     use_threads(threads)
-    data, policies = record or lessons, policy_specs(specs or {})
+    data, policies = record or lessons, policy_specs(specs or {}, config.network)
     if specs is None and data is not None:
         policies[AGENTS] = spec_of_data(data)
     entered: dict[str, RunWorlds] = {}
@@ -63,10 +65,7 @@ def prepare_scheduled_run(
     def of_cycle(cycle: int) -> RunWorlds:
         made = enter(cycle)
         if made.key not in entered:
-            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
-            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
-            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
-            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
+            entered[made.key] = _worlds_of(made, config, policies)
         return entered[made.key]
 
     return ScheduledRun(
@@ -83,6 +82,16 @@ def prepare_scheduled_run(
         resume=resume,
         turn=turn,
     )
+
+
+def _worlds_of(made: CycleWorlds, config: TrainingConfig, policies: Mapping[str, PolicySpec]) -> RunWorlds:
+    """Put collector and evaluator over the worlds of a cycle."""
+    ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
+    sizes = state_sizes(policies, config.network)
+    seed, bridge = config.seed, made.bridge
+    collector = Collector(made.simulation, config=bridge, seed=seed, max_rows=ticks, state_sizes=sizes)
+    judge = Evaluator(made.make_scored, config=bridge, seed=seed, num_worlds=config.num_envs)
+    return RunWorlds(key=made.key, collector=collector, evaluator=judge)
 
 
 _READING = ("batch_size", "shuffle", "drop_last", "streaming", "episode_labels")

@@ -70,7 +70,7 @@ from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
-from townlet_runtime.cli.training.run_options import Device, MetricsNames
+from townlet_runtime.cli.training.run_options import RunOptions, with_run_options
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
@@ -121,9 +121,11 @@ def _root(
     "Exit code 1 when a gate failed or the policy is worse than the script; of several runs, the highest.",
 )
 @with_schedule_options("schedule")
+@with_run_options("run_options")
 def train(
     context: typer.Context,
     schedule: ScheduleOptions,
+    run_options: RunOptions,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
@@ -144,8 +146,6 @@ def train(
     preset: PresetName = None,
     data: DataPaths = None,
     data_root: DataRoot = None,
-    device: Device = None,
-    metrics: MetricsNames = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -175,8 +175,7 @@ def train(
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
             opponents=tuple(opponent or ()),
-            device=None if device is None else device.value,
-            metrics=tuple(metrics or ()),
+            run=run_options,
             schedule=schedule,
         )
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)

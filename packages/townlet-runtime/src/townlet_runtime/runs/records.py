@@ -316,8 +316,7 @@ class SummaryFile(FileRecord):
             opponents: files of the policies that played groups that do not learn, by group; None for the script.
         """
         final, counters = summary.final, summary.counters
-        learned = None if final is None else final.summaries[LEARNED]
-        scripted = None if final is None else final.paired.get(SCRIPTED)
+        learned, scripted = (None, None) if final is None else (final.summaries[LEARNED], final.paired.get(SCRIPTED))
         digests = {group: file_sha256(policy.path) for group, policy in summary.policies.items()}
         return cls(
             schema_version=3,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from townlet_runtime.simulation.chance import random_proposals
 from townlet_runtime.simulation.interface import AGENTS, ActionArray, Observed, Simulation, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.saved_state import check_saved_state
-from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, RecurrentActor, training_seeds
 
 _LOWEST = np.finfo(np.float32).min
 _SAVED_EVERY = 5
@@ -122,11 +122,11 @@ def _script(simulation: Simulation, name: str) -> BatchController:
     return OneGroup(simulation).scripted(name)[AGENTS]
 
 
-def check_policy(policy: Actor, simulation: Simulation, *, seed: int, ticks: int) -> None:
-    """Let a policy see random ticks of a simulation, and look at its probabilities and values.
+def check_policy(policy: AnyActor, simulation: Simulation, *, seed: int, ticks: int) -> None:
+    """Let a policy see random ticks of a simulation, and look at its probabilities, values and memory.
 
     Args:
-        policy: to check.
+        policy: to check, with a memory or without.
         simulation: that it is for; it is reset.
         seed: of the worlds, and of the actions.
         ticks: to drive it for; more than an episode shows more.
@@ -134,16 +134,17 @@ def check_policy(policy: Actor, simulation: Simulation, *, seed: int, ticks: int
     Raises:
         SimulationError: names the tick and the promise that is broken: log-probabilities float32 [N, A] that add up to
             1 (of several parts [N, sum A_k], in each part), with finfo.min where the mask forbids an action; or finite
-            means and logarithms of deviations float32 [N, 2K]; finite values float32 [N]; the same when it is asked
-            twice, and for an agent alone.
+            means and logarithms of deviations float32 [N, 2K]; finite values float32 [N]; a finite next memory float32
+            [N, S]; the same when it is asked twice, and for an agent alone.
     """
     spec = simulation.spec
+    player = _Player(policy, spec)
     for tick, observed in _drive(
         simulation, NoProposals(spec.action_spec), _guardrails_of(simulation), seed=seed, ticks=ticks
     ):
         try:
             if len(observed.slots):
-                _check_answer(policy, observed, spec)
+                player.remember(observed, _checked_answer(player, observed, spec))
         except SimulationError as error:
             raise SimulationError(f"tick {tick}: {error}") from error
 
@@ -273,31 +274,73 @@ class _Judged:
         self._guardrail.settled(view, decisions)
 
 
-def _check_answer(policy: Actor, observed: Observed, spec: SimulationSpec) -> None:
-    rows, mask = len(observed.slots), observed.action_mask
-    log_probs, values = policy.act(observed.observations, mask)
+class _Answer(NamedTuple):
+    """Of a policy, about N agents."""
+
+    params: NDArray[np.float32]
+    """[N, P]."""
+    values: NDArray[np.float32] | None
+    after: NDArray[np.float32]
+    """[N, S]; what is remembered then, nothing where S is 0."""
+
+
+class _Player:
+    """A policy, and what it remembers of each agent, by slot."""
+
+    def __init__(self, policy: AnyActor, spec: SimulationSpec) -> None:
+        self._policy = policy
+        self.size = policy.state_size if isinstance(policy, RecurrentActor) else 0
+        self._state = np.zeros((spec.capacity, self.size), np.float32)
+        self._ids: NDArray[np.object_] = np.full(spec.capacity, None, np.object_)
+        self._episodes = np.full(spec.capacity, -1, np.int64)
+
+    def ask(self, observed: Observed, rows: slice) -> _Answer:
+        """Ask about some of the agents of a view; who is new is remembered by zeros."""
+        slots, mask = observed.slots[rows], None if observed.action_mask is None else observed.action_mask[rows]
+        seen = {name: array[rows] for name, array in observed.observations.items()}
+        known = (self._ids[slots] == observed.agent_ids[rows]) & (self._episodes[slots] == observed.episodes[rows])
+        state = np.where(known[:, None], self._state[slots], np.float32(0.0))
+        if self.size and isinstance(self._policy, RecurrentActor):
+            return _Answer(*self._policy.act(seen, mask, state))
+        return _Answer(*cast("Actor", self._policy).act(seen, mask), state)
+
+    def remember(self, observed: Observed, answer: _Answer) -> None:
+        """Keep what is remembered of the agents of a view."""
+        self._state[observed.slots] = answer.after
+        self._ids[observed.slots], self._episodes[observed.slots] = observed.agent_ids, observed.episodes
+
+
+def _checked_answer(player: _Player, observed: Observed, spec: SimulationSpec) -> _Answer:
+    rows, mask, everybody = len(observed.slots), observed.action_mask, slice(None)
+    answer = player.ask(observed, everybody)
     size, name = len(spec.vocabulary) if spec.actions is None else spec.actions.num_outputs, "log-probabilities"
     if isinstance(spec.actions, Box):
         name = "means and logarithms of deviations"
-    answers: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [(name, log_probs, (rows, size))]
-    answers += [] if values is None else [("values", values, (rows,))]
-    for name, array, shape in answers:
+    arrays: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [(name, answer.params, (rows, size))]
+    arrays += [] if answer.values is None else [("values", answer.values, (rows,))]
+    arrays += [("next memory", answer.after, (rows, player.size))]
+    for name, array, shape in arrays:
         fits = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == np.float32
         require(fits, f"{name} float32 {list(shape)}", f"{np.asarray(array).dtype} {list(np.shape(array))}")
         require(bool(np.isfinite(array).all()), f"finite {name}", array)
     if not isinstance(spec.actions, Box):
-        totals = form_of(spec.action_spec).reduced(np.add, np.exp(log_probs, dtype=np.float64))
+        totals = form_of(spec.action_spec).reduced(np.add, np.exp(answer.params, dtype=np.float64))
         require(bool((abs(totals - 1.0) <= _TOLERANCE).all()), "probabilities that add up to 1 in every row", totals)
     if mask is not None:
-        require(bool((log_probs[~mask] == _LOWEST).all()), "finfo.min where the mask forbids an action", log_probs)
-    again = policy.act(observed.observations, mask)
-    same = np.array_equal(again[0], log_probs) and _equal(again[1], values, tolerance=0.0)
-    require(same, f"the same when asked twice, {log_probs}", again[0])
-    first = {name: array[:1] for name, array in observed.observations.items()}
-    alone = policy.act(first, None if mask is None else mask[:1])
-    close = np.allclose(alone[0], log_probs[:1], atol=_TOLERANCE)
-    close &= _equal(alone[1], None if values is None else values[:1], tolerance=_TOLERANCE)
-    require(close, f"the same for an agent alone, {log_probs[0]}", alone[0][0])
+        lowest = bool((answer.params[~mask] == _LOWEST).all())
+        require(lowest, "finfo.min where the mask forbids an action", answer.params)
+    again, alone = player.ask(observed, everybody), player.ask(observed, slice(1))
+    require(_agree(again, answer, tolerance=0.0), f"the same when asked twice, {answer.params}", again.params)
+    values = None if answer.values is None else answer.values[:1]
+    first = _Answer(answer.params[:1], values, answer.after[:1])
+    require(_agree(alone, first, tolerance=_TOLERANCE), f"the same for an agent alone, {first.params}", alone.params)
+    return answer
+
+
+def _agree(one: _Answer, other: _Answer, *, tolerance: float) -> bool:
+    """Whether two answers agree in all that they say."""
+    pairs = zip(one, other, strict=True)
+    return all(_equal(mine, theirs, tolerance=tolerance) for mine, theirs in pairs)
 
 
 def _same(one: ActionArray, other: ActionArray) -> bool:

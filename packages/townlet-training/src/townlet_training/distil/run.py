@@ -93,6 +93,8 @@ class DistilRun:
     ) -> None:
         if tuple(specs) != (ONE_GROUP,) or config.mode != "bc":
             raise ConfigError(f"a student is one policy in mode `bc`, got the groups {sorted(specs)} and {config.mode}")
+        if specs[ONE_GROUP].actions is not None or config.network.memory != "none":
+            raise ConfigError("a student chooses one of a vocabulary of actions, and has no memory")
         self._config, self._distil, self._teacher = config, distil, teacher
         self._collector, self._held_out, self._has_script = collector, held_out, has_script
         self._run_dir, self._on_round, self._on_progress, self._stop = run_dir, on_round, on_progress, stop

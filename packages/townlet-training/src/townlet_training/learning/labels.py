@@ -217,7 +217,13 @@ class LabelSource(Protocol):
         """Count the labels. Raises `EmptyBatchError` if there is none."""
 
     def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[Labelled]:
-        """All labels in the order of epoch `epoch`, in parts of `size`, the last with what is left."""
+        """All labels in the order of one epoch, in parts, the last with what is left.
+
+        Args:
+            size: labels of a part.
+            epoch: from 0.
+            generator: of the order, where labels are in memory.
+        """
 
     def ordered(self, size: int) -> Iterator[Labelled]:
         """All labels in an order that stays the same, likewise."""
@@ -238,6 +244,7 @@ class BatchLabels:
         _require_labels(self._name, self.num_labels, self._num_rows, self.num_forbidden)
 
     def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[Labelled]:
+        """See `LabelSource.shuffled`."""
         return map(self._all.take, torch.split(torch.randperm(self.num_labels, generator=generator), size))
 
     def ordered(self, size: int) -> Iterator[Labelled]:
@@ -259,6 +266,7 @@ class SequenceLabels(BatchLabels):
         self._trajectories, self._first = batch.offsets, first_states(network, batch)
 
     def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[Labelled]:
+        """See `LabelSource.shuffled`."""
         fragments = stepped_fragments(
             self._network, self._inputs, self._trajectories, self._first, longest=self._longest
         )
@@ -303,6 +311,7 @@ class StreamedLabels:
         _require_labels(self._name, self.num_labels, self._dataset.num_units, self.num_forbidden)
 
     def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[Labelled]:
+        """See `LabelSource.shuffled`."""
         return _regrouped(self._parts(epoch), size)
 
     def ordered(self, size: int) -> Iterator[Labelled]:

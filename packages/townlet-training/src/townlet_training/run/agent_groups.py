@@ -21,7 +21,7 @@ from townlet_training.errors import (
     StaleBatchError,
 )
 from townlet_training.groups import group_seed, join_groups, require_groups, split_groups
-from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
+from townlet_training.learning.batch import freeze_statistics, freeze_value_scale, update_statistics
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
@@ -238,6 +238,8 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        for group, network in self.networks.items():
+            update_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
         self.opponents.note_update(self.networks)
         return updates
 

@@ -17,7 +17,7 @@ from townlet_training.learning.bc import BCLearner, right_labels
 from townlet_training.learning.config import BCConfig
 from townlet_training.learning.labels import opened
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.run.recorded import RecordedSteps, split_units
+from townlet_training.run.recorded import RecordedSteps, split_source, split_units, view_of
 from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectorySource
 from townlet_trajectory.data.statistics import RunningMoments
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
@@ -194,6 +194,11 @@ def clone_record(
         ShapeError: if the steps are of another vocabulary or other observations than the network's.
         TrajectoryError: if a source cannot be read, two do not go together, or a block is beyond the memory budget.
     """
+    if network.state_size:
+        learn = BCLearner(network, config=config.bc, generator=generator, device=config.device)
+        return _clone_whole(
+            network, sources, learn, config=config, split_seed=split_seed, on_epoch=on_epoch, fit=fit_statistics
+        )
     steps = RecordedSteps.of(
         sources,
         config.bc,
@@ -211,6 +216,38 @@ def clone_record(
         num_trajectories=len(table),
         num_steps=int(table.lengths.sum()),
         reward_sum=reward_sum,
+    )
+
+
+def _clone_whole(
+    network: ActorCritic,
+    sources: Sequence[TrajectorySource],
+    learner: BCLearner,
+    *,
+    config: TrainingConfig,
+    split_seed: int,
+    on_epoch: Callable[[CloneEpoch], None],
+    fit: bool,
+) -> Clone:
+    """Clone as `clone_record` does with a network that remembers: trajectories stay whole, and all are in memory."""
+    source, units = split_source(view_of(sources, config.bc), config.bc, seed=split_seed)
+    _require_inputs(network, source.schema)
+    batch = TrajectoryBatch.concatenate([source.load_block(block) for block in range(len(source.block_offsets) - 1)])
+    split = split_units(units, fraction=config.anneal.held_out_fraction)
+    train, choose, judge = (batch.filter_trajectories(part) for part in (split.train, split.choose, split.judge))
+    if fit and network.config.normalize_observations != "none":
+        network.fit_normalizer(train)
+    result = learner.fit(train, choose, on_epoch=on_epoch)
+    rows, is_right = right_labels(network, judge, config.bc)
+    of_label = units[split.judge][judge.trajectory_of_row[rows]]
+    num_labels = np.bincount(of_label)
+    num_right = np.bincount(of_label, is_right).astype(np.float64, copy=False)
+    accuracies = _shares(num_right, num_labels, num_trajectories=len(judge))
+    return Clone(
+        result=_with(result, accuracies),
+        num_trajectories=len(batch),
+        num_steps=batch.num_steps,
+        reward_sum=float(batch.rewards.sum(dtype="float64")),
     )
 
 

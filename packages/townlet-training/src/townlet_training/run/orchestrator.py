@@ -318,7 +318,12 @@ class TrainingOrchestrator:
                 level=self._gate_level,
                 env_steps=state.env_steps,
             )
+        adaptive, passed = state.adaptive, gate is None or not gate.failed
+        if adaptive is not None and schedule.blends_after(state.update_index) and passed:
+            adaptive = self._evaluator.adapt_ratio(self._learners.networks, adaptive)
         self._note(scores, gate)
+        # Not before: a run that is asked to stop in between evaluates once more.
+        state.adaptive = adaptive
         if gate is None or not gate.failed:
             record = history.evaluations[-1]
             history.good = state.env_steps
@@ -326,8 +331,6 @@ class TrainingOrchestrator:
                 history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
-            if state.adaptive is not None and schedule.blends_after(state.update_index):
-                state.adaptive = self._evaluator.adapt_ratio(self._learners.networks, state.adaptive)
         elif state.attempt < self._config.anneal.max_retries:
             self._retry(history.good)
         else:
@@ -335,10 +338,7 @@ class TrainingOrchestrator:
         self._save()
 
     def _retry(self, env_steps: int) -> None:
-        """Go back to a checkpoint, with other random states: the same draws would fail the same way.
-
-        Weights, optimizers, position in the plan and ratio go back; steps and updates made since stay counted.
-        """
+        """Go back to a checkpoint, with other random states: the same draws would fail the same way."""
         state, checkpoint = self._state, self._restore(env_steps)
         state.go_back_to(checkpoint.state)
         self._learners.reseed(state.attempt)

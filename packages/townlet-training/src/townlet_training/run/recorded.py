@@ -132,14 +132,7 @@ class RecordedSteps:
             DatasetError, SchemaError: if there is no source, or the schemas differ.
             ConfigError: if one block of a source is too much for `bc.memory_budget_mb`; says how much is enough.
         """
-        source = view_of(sources, config)
-        source, hashes = _units_of(source, config, seed=split_seed)
-        numbers, units = np.unique(hashes, return_inverse=True)
-        if len(numbers) < 3:
-            raise EmptyBatchError(
-                f"{source.table.lengths.sum()} recorded steps cannot be split into those to learn from, to choose by "
-                "and to judge by"
-            )
+        source, units = split_source(view_of(sources, config), config, seed=split_seed)
         split = split_units(units, fraction=held_out)
         budget = config.memory_budget_bytes
         read_bytes = min(_READ_BYTES, budget // 16)
@@ -162,7 +155,7 @@ class RecordedSteps:
             train=dataset.restricted(split.train),
             choose=dataset.restricted(split.choose),
             judge=dataset.restricted(split.judge),
-            units=units.astype(np.int64, copy=False),
+            units=units,
         )
 
 
@@ -208,6 +201,32 @@ def split_units(units: NDArray[np.int64], *, fraction: float) -> LearningSplit:
     num_judge = max(1, round(2 * num_held_out / 3))
     judge, train = units < num_judge, units >= num_held_out
     return LearningSplit(train=train, choose=~train & ~judge, judge=judge)
+
+
+def split_source(
+    source: TrajectorySource, config: BCConfig, *, seed: int
+) -> tuple[TrajectorySource, NDArray[np.int64]]:
+    """Number the units of a source that are held out as wholes.
+
+    Args:
+        source: of recorded steps.
+        config: has the unit; where there are too few of it, smaller ones are taken.
+        seed: of the order in which units are held out.
+
+    Returns:
+        The source, cut up where units are smaller than its trajectories, and the number of the unit of each [B].
+
+    Raises:
+        EmptyBatchError: if there are fewer than three steps.
+    """
+    source, hashes = _units_of(source, config, seed=seed)
+    numbers, units = np.unique(hashes, return_inverse=True)
+    if len(numbers) < 3:
+        raise EmptyBatchError(
+            f"{source.table.lengths.sum()} recorded steps cannot be split into those to learn from, to choose by "
+            "and to judge by"
+        )
+    return source, units.astype(np.int64, copy=False)
 
 
 def _units_of(source: TrajectorySource, config: BCConfig, *, seed: int) -> tuple[TrajectorySource, NDArray[np.float64]]:

@@ -370,15 +370,9 @@ def final_seeds(count: int) -> NDArray[np.int64]:
 
 
 def ratio_seeds(seed: int, number: int, count: int) -> NDArray[np.int64]:
-    """Derive the seeds [count] of the episodes of one comparison that moves the ratio of a blend.
+    """Derive the seeds [count] of comparison `number`, from 0, that moves the ratio of a blend; see `promotion_seeds`.
 
-    They are disjoint from those of selection, of the final score, of promotion, and of every other comparison of a run
-    (until the blocks have all been used once: 14 million episodes).
-
-    Args:
-        seed: of the run.
-        number: of the comparison in the run, from 0.
-        count: episodes of a comparison, 1 to 2**20.
+    There are 14 million of them.
     """
     num_blocks = (_PROMOTION - _RATIO) // _block_size(count)
     return _RATIO + (derive_seed(seed, "ratio") + number) % num_blocks * count + np.arange(count)
@@ -396,8 +390,7 @@ def promotion_seeds(seed: int, pass_number: int, count: int) -> NDArray[np.int64
         count: episodes of a pass, 1 to 2**20.
     """
     num_blocks = (_END - _PROMOTION) // _block_size(count)
-    block = (derive_seed(seed, "promotion") + pass_number) % num_blocks
-    return _PROMOTION + block * count + np.arange(count)
+    return _PROMOTION + (derive_seed(seed, "promotion") + pass_number) % num_blocks * count + np.arange(count)
 
 
 def _block_size(count: int) -> int:

@@ -79,7 +79,7 @@ def adapt_policy(options: AdaptOptions, console: Console) -> int:
         specs = one.specs
     try:
         source = initial_policy(options.source)
-        groups = adapted_groups(source, policy_specs(specs), options.renamed)
+        groups = adapted_groups(source, policy_specs(specs, source.network), options.renamed)
         priors = _priors(options.priors, [key for each in groups.values() for key in each.added_actions])
         added: dict[str, dict[str, AddedAction]] = {group: {} for group in groups}
         num_rows: dict[str, int] = {}

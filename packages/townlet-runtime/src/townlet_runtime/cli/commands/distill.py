@@ -14,6 +14,7 @@ from townlet_runtime.adapters.named_code import is_reference, made_by, named_fac
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals, table
 from townlet_runtime.cli.named_policy import load_policy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
+from townlet_runtime.cli.training.run_options import DeviceName, RunOptions
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.core.teachers import (
@@ -53,7 +54,7 @@ class DistillOptions:
     seed: int | None
     num_envs: int | None
     threads: int
-    device: str | None
+    device: DeviceName | None
     preset: str | None
     settings: Sequence[str]
     questions: Mapping[str, int | float | str]
@@ -72,7 +73,7 @@ class DistillOptions:
             run_dir=self.run_dir,
             resume=self.resume,
             threads=self.threads,
-            device=self.device,
+            run=RunOptions(device=self.device),
             preset=self.preset,
             settings=self.settings,
         )
@@ -268,7 +269,7 @@ def _prepared(
         training,
         distil,
         teaching.teacher,
-        specs=policy_specs(plan.specs),
+        specs=policy_specs(plan.specs, training.network),
         collector=collector,
         held_out=TaughtPlay(play_in, teaching.teacher, config=bridge, seed=plan.seed, num_worlds=num_worlds),
         evaluator=Evaluator(plan.worlds.make_scored, config=bridge, seed=plan.seed, num_worlds=num_worlds),

@@ -142,7 +142,7 @@ def distill(
             seed=seed,
             num_envs=num_envs,
             threads=num_threads,
-            device=None if device is None else device.value,
+            device=device,
             preset=preset,
             settings=tuple(settings or ()),
             questions={name: value for name, value in questions.items() if value is not None},

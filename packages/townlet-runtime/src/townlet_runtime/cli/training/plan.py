@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
 from townlet_runtime.cli.training.training_data import TrainingData
@@ -51,9 +52,7 @@ class TrainOptions:
     data: DataOptions = field(default_factory=DataOptions)
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
-    device: str | None = None
-    metrics: Sequence[str] = ()
-    """Names of sinks."""
+    run: RunOptions = field(default_factory=RunOptions)
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -65,8 +64,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
-            *option("training.device", self.device, "--device"),
-            *option("training.metrics", [*self.metrics] or None, "--metrics"),
+            *self.run.overrides(),
             *self.schedule.overrides(),
             *map(_opponent, self.opponents),
         ]
