@@ -52,9 +52,10 @@ class Item:
 
 
 CARTPOLE, ACROBOT, LANDER = (f"gymnasium:{name}" for name in ("CartPole-v1", "Acrobot-v1", "LunarLander-v3"))
+PENDULUM, POSITIONS = "gymnasium:Pendulum-v1", "gymnasium:worlds:CartPolePositions-v0"
 SPREAD = "pettingzoo:mpe2.simple_spread_v3"
 
-_ACROBOT = {
+_ACROBOT: dict[str, str | int | float] = {
     "network.hidden_sizes": "[64, 64]",
     "training.num_envs": 16,
     "training.rollout_ticks": 256,
@@ -64,6 +65,29 @@ _ACROBOT = {
     "ppo.minibatch_size": 64,
 }
 """rl-baselines3-zoo, hyperparams/ppo.yml."""
+
+_PENDULUM: dict[str, str | int | float] = {
+    "training.num_envs": 4,
+    "training.rollout_ticks": 1024,
+    "ppo.learning_rate": 1e-3,
+    "ppo.gae_lambda": 0.95,
+    "ppo.discount": 0.9,
+    "ppo.num_epochs": 10,
+    "ppo.minibatch_size": 64,
+}
+"""rl-baselines3-zoo, hyperparams/ppo.yml, without its state-dependent exploration."""
+
+_POSITIONS: dict[str, str | int | float] = {
+    "training.num_envs": 16,
+    "training.rollout_ticks": 128,
+    "ppo.learning_rate": 1e-3,
+    "ppo.learning_rate_schedule": "linear",
+    "ppo.discount": 0.98,
+    "ppo.gae_lambda": 0.95,
+    "ppo.num_epochs": 4,
+    "ppo.minibatch_size": 512,
+}
+"""Tuned here."""
 
 _LANDER: dict[str, str | int | float] = {
     "network.value_scale": "frozen",
@@ -132,6 +156,47 @@ ITEMS = (
         steps=50_000,
         demonstrations=50,
         target=Target(measure="normalized", mean_at_least=0.90),
+    ),
+    Item(
+        name="lander-dagger",
+        title="LunarLander, DAgger: 5 rounds of 10 worlds, as many labels as in 50 episodes",
+        environment=LANDER,
+        mode="dagger",
+        steps=11_500,
+        settings={"training.num_envs": 10, "dagger.rounds": 5, "dagger.ticks": 230},
+        target=Target(measure="normalized", mean_at_least=0.94),
+    ),
+    Item(
+        name="pendulum",
+        title="Pendulum, PPO from nothing with a Gaussian",
+        environment=PENDULUM,
+        steps=300_000,
+        settings=_PENDULUM,
+        target=Target(mean_at_least=-250.0),
+    ),
+    Item(
+        name="positions-gru",
+        title="CartPole without velocities, PPO with a GRU",
+        environment=POSITIONS,
+        steps=500_000,
+        settings={**_POSITIONS, "network.memory": "gru", "network.memory_size": 64},
+        target=Target(mean_at_least=400.0),
+    ),
+    Item(
+        name="positions-frames",
+        title="the same with the last four observations side by side",
+        environment=POSITIONS,
+        steps=500_000,
+        settings={**_POSITIONS, "network.memory": "frames"},
+        target=Target(),
+    ),
+    Item(
+        name="positions-without-memory",
+        title="the same without memory",
+        environment=POSITIONS,
+        steps=500_000,
+        settings=_POSITIONS,
+        target=Target(mean_at_most=150.0),
     ),
     Item(
         name="spread",
