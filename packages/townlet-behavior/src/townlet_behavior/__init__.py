@@ -74,7 +74,7 @@ from .tally import Tally
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [

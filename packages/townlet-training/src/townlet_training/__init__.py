@@ -88,7 +88,7 @@ if TYPE_CHECKING:
         RunSummary,
     )
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
     from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
