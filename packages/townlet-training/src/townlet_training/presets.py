@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from townlet_training.config import AnnealConfig
 from townlet_training.errors import ConfigError
@@ -74,25 +74,28 @@ PRESETS = (
     Preset(
         name="gymnasium:LunarLander-v3",
         source=(
-            f"{_ZOO} (LunarLander), which is for 1,000,000 steps; for an anneal of 150,000: rollouts of 256 ticks "
-            "instead of 1024, minibatches of 256 instead of 64, no entropy bonus, a falling learning rate"
+            f"{_ZOO} (LunarLander), which is for 1,000,000 steps; for an anneal of 300,000: rollouts of 256 ticks "
+            "instead of 1024, minibatches of 256 instead of 64, no entropy bonus, 10 epochs instead of 4, a learning "
+            "rate that falls from 1e-3 instead of 3e-4, and values in units of the typical return"
         ),
-        network=_PLAIN,
+        # Returns are in the hundreds: a value head in units of one reward does not get there, and its gradient, which
+        # is clipped together with the policy's, leaves the policy nothing.
+        network=replace(_PLAIN, value_scale="frozen"),
         ppo=PPOConfig(
-            learning_rate=3e-4,
+            learning_rate=1e-3,
             learning_rate_schedule="linear",
             discount=0.999,
             gae_lambda=0.98,
             clip_range=0.2,
             entropy_coef=0.0,
-            num_epochs=4,
+            num_epochs=10,
             minibatch_size=256,
         ),
         num_envs=16,
         rollout_ticks=256,
         eval_every=3,
         eval_episodes=40,
-        anneal=AnnealConfig(clone_ticks=1500, warmup_updates=4),
+        anneal=AnnealConfig(clone_ticks=1500, warmup_updates=4, blend_fraction=0.3),
     ),
     Preset(
         name="pettingzoo:mpe2.simple_spread_v3",
