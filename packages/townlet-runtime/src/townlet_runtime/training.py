@@ -237,7 +237,8 @@ def prepare_run(
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
         threads: that torch computes with, in the whole process.
-        on_progress, stop: as of `train`.
+        on_progress: as of `train`.
+        stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
