@@ -250,8 +250,7 @@ def prepare_run(
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
-    specs = _specs_of(worlds, data, config)
-    collector, evaluator = None, None
+    specs, collector, evaluator = _specs_of(worlds, data, config), None, None
     if worlds is not None:
         collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
