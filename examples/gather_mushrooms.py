@@ -48,7 +48,7 @@ class Mushrooms:
 
 
 config = TrainingConfig(
-    seed=0, mode="ppo", baselines=("random",), total_env_steps=6_000, num_envs=8, rollout_ticks=32,
+    seed=0, mode="ppo", baselines=("random",), total_env_steps=1_024, num_envs=8, rollout_ticks=32,
     eval_episodes=10, final_episodes=10, network=NetworkConfig(hidden_sizes=(32,)),
     ppo=PPOConfig(learning_rate=3e-3, discount=0.0))
 summary = train(Mushrooms, config, tempfile.mkdtemp())

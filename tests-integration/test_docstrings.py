@@ -48,9 +48,14 @@ def num_parameters(function: ast.FunctionDef) -> int:
     return len([name for name in names if name not in ("self", "cls")])
 
 
+def is_overload(function: ast.FunctionDef) -> bool:
+    """Whether it states the types of one way to call a function that is described where it is written out."""
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in function.decorator_list)
+
+
 def undescribed(path: Path) -> Iterator[str]:
     for name, node in public(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.FunctionDef) or num_parameters(node) < 3:
+        if not isinstance(node, ast.FunctionDef) or num_parameters(node) < 3 or is_overload(node):
             continue
         text = ast.get_docstring(node) or ""
         # A method that implements a protocol refers to the one that describes it.

@@ -69,6 +69,14 @@ def test_train_on_your_world() -> None:
     assert policy > 0.6
 
 
+def test_gather_mushrooms() -> None:
+    drawn, policy = map(float, re.findall(r": ([-\d.]+) a tick", run("gather_mushrooms")))
+    # whoever draws takes half of the time one side, worth 0 on average; the better side, or none, is worth 0.456, and
+    # who knows the worths of one side alone gets 0.259
+    assert abs(drawn) < 0.05
+    assert policy > 0.4
+
+
 def test_tune() -> None:
     *trials, best = run("tune").splitlines()
     ended = [line.split()[2] for line in trials]

@@ -339,3 +339,17 @@ def test_what_the_actions_do_not_allow_changes_nothing() -> None:
     with pytest.raises(StateError, match="saved `ratio` must be 0 or 1"):
         difficulty.check_state(mixed)
     Difficulty(capacity=2, wait=BOX.wait, limits=Limits(actions=BOX, blend="switch")).restore(mixed)
+
+
+def test_an_agent_waits_for_what_was_drawn_before_its_delay_was_so_long() -> None:
+    # With a delay of 1 the ticks 2 and 3 are remembered when it grows to 3: at tick 4 the choice of tick 1 is gone.
+    difficulty = Difficulty(capacity=1, wait=WAIT)
+    difficulty.set(ints(0), delay_ticks=1)
+    for tick in range(4):
+        difficulty.late(ints(0), tick, drawn_of(EAT))
+    difficulty.set(ints(0), delay_ticks=3)
+    assert [difficulty.late(ints(0), tick, drawn_of(WORK))[0].action.tolist() for tick in (4, 5, 6)] == [
+        [WAIT],
+        [EAT],
+        [EAT],
+    ]

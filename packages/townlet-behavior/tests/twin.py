@@ -103,7 +103,9 @@ class Twin:
     num_inputs: int = 0
     own: dict[int, Own] = field(default_factory=dict)
     drawn: dict[tuple[int, int], tuple[Action, str]] = field(default_factory=dict)
-    """By slot and tick, while an agent has a delay."""
+    """By slot and tick, while an agent has a delay; of ticks that are equal modulo `remembered` the newest alone."""
+    remembered: int = 0
+    """The longest delay since an agent has one, and this tick."""
     handover: int = 0
     since: dict[int, int | None] = field(default_factory=dict)
     """By slot, the first decision after a possession; None: the next one."""
@@ -150,7 +152,8 @@ class Twin:
             self.end(slot, "ended")
         self.since.pop(slot, None)
         self.own.pop(slot, None)
-        self.drawn = {key: choice for key, choice in self.drawn.items() if key[0] != slot and self.has_delays()}
+        self.drawn = {key: choice for key, choice in self.drawn.items() if key[0] != slot}
+        self.forget_delays()
 
     def look(self, slots: list[int]) -> None:
         self.present = set(slots)
@@ -164,8 +167,23 @@ class Twin:
             own.ratio = None if math.isnan(ratio) else ratio
         own.temperature = own.temperature if temperature is None else temperature
         own.delay = own.delay if delay is None else delay
+        self.forget_delays()
+        if self.has_delays():
+            self.remembered = max(self.remembered, 1 + max(own.delay for own in self.own.values()))
+            for tick in sorted({tick for _, tick in self.drawn}):
+                self.forget_before(tick)
+
+    def forget_delays(self) -> None:
+        """Remember nothing where no agent has a delay."""
         if not self.has_delays():
             self.drawn.clear()
+            self.remembered = 0
+
+    def forget_before(self, tick: int) -> None:
+        """Forget the older ticks in whose place this one is."""
+        place = tick % self.remembered
+        older = {then for _, then in self.drawn if then < tick and then % self.remembered == place}
+        self.drawn = {key: choice for key, choice in self.drawn.items() if key[1] not in older}
 
     def of(self, slot: int) -> Own:
         return self.own.get(slot, Own())
@@ -192,6 +210,8 @@ class Twin:
 
     def decide(self, rows: list[Row], tick: int) -> list[dict[str, object]]:
         self.since |= {slot: tick for slot, since in self.since.items() if since is None}
+        if self.has_delays():
+            self.forget_before(tick)
         decided = [self.decide_one(row, tick) for row in rows]
         self.expire(tick + 1)
         return decided

@@ -242,7 +242,8 @@ def plain_keys() -> list[str]:
 
 OTHER_VALUES: tuple[object, ...] = (True, False, 2, 3, 7, 123, 0.0075, 0.45, 0.55, 0.6, 1.2, -3.0, [9, 9], {"wait": 3})
 OTHER_VALUES += ("C2", "bc", "town", "relu", "sampled", "constant", "linear", "none", "pettingzoo:town")
-OTHER_VALUES += ("executed", "trajectories", "canonical", "script", ["success"], ["scripted"])
+OTHER_VALUES += ("executed", "trajectories", "canonical", "script", "switch", ["success"], ["scripted"])
+OTHER_VALUES += ("squashed", "uniform", "shared", "cpu", "cuda", {"map": "conv"})
 OTHER_VALUES += (
     {"bed": {"cost": 0.9}},
     {"stoic": 1.0},

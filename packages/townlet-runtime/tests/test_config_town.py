@@ -462,7 +462,8 @@ def test_the_section_of_the_policy_reaches_the_bridge() -> None:
     silent = bridge_config(config_of({}), ratio=0.0)
     assert (silent.on_policy_error, silent.temperature, silent.delay_ticks, silent.handover_ticks) == ("raise", 1, 0, 0)
     said = {"on_policy_error": "script", "temperature": 0.5, "reaction_delay_ticks": 3, "handover_ticks": 8}
-    bridge = bridge_config(config_of({"policy": said}), ratio=0.0)
+    bridge = bridge_config(config_of({"policy": {**said, "blend": "switch"}}), ratio=0.0)
+    assert (silent.blend, bridge.blend) == ("mixture", "switch")
     assert (bridge.on_policy_error, bridge.temperature, bridge.delay_ticks, bridge.handover_ticks) == (
         "script",
         0.5,
@@ -474,6 +475,7 @@ def test_the_section_of_the_policy_reaches_the_bridge() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
+        ("blend", "both", "must be 'mixture' or 'switch', got 'both'"),
         ("on_policy_error", "ignore", "must be 'raise' or 'script', got 'ignore'"),
         ("temperature", 0.0, "must be greater than 0, got 0$"),
         ("temperature", 1e-320, "must be a number above 0, got 1e-320"),

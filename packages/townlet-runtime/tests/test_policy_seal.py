@@ -353,6 +353,13 @@ def test_kinds_of_output_that_do_not_tell_such_actions_are_refused(tmp_path: Pat
     )
 
 
+def test_a_spec_of_numbers_without_a_distribution_is_refused(tmp_path: Path) -> None:
+    complaint = refusal(wide(columns=4), tmp_path, replace(NUMBERS, distribution=""), output_kind="gaussian")
+    assert (
+        "a spec that does not contradict itself, got `distribution` must be one of ('clipped', 'squashed')" in complaint
+    )
+
+
 def test_indices_beyond_a_part_are_refused(tmp_path: Path) -> None:
     more = [
         node("Abs", ["said"], ["positive"]),

@@ -16,9 +16,8 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.actor_critic import ActorCritic, encoder_kinds, side_by_side
+from townlet_training.network.actor_critic import ActorCritic, side_by_side
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.spec import ObservationKind
 from townlet_trajectory.evaluation.interfaces import Actor
 
 RNG = np.random.default_rng(0)
@@ -285,17 +284,6 @@ def test_sizes_of_both_trunks() -> None:
     assert sizes(replace(plain, critic_hidden_sizes=(7,))) == [[5, 8, 6], [5, 7]]
     assert sizes(replace(plain, trunk="shared")) == [[6], [6]]
     assert sizes(replace(plain, trunk="shared", critic_hidden_sizes=(7, 9))) == [[6], [6, 7, 9]]
-
-
-def test_an_observation_is_read_as_its_world_says_unless_the_settings_say_otherwise() -> None:
-    shapes = {"map": (2, 5, 5), "near": (3, 2), "near_mask": (3,)}
-    kinds: dict[str, ObservationKind] = {"map": "image", "near": "entities"}
-    assert encoder_kinds(shapes, {}, NetworkConfig()) == {}
-    assert encoder_kinds(shapes, kinds, NetworkConfig()) == {"map": "conv", "near": "attention"}
-    assert encoder_kinds(shapes, kinds, NetworkConfig(encoders={"map": "flat"})) == {"near": "attention"}
-    assert encoder_kinds(shapes, {}, NetworkConfig(encoders={"map": "conv"})) == {"map": "conv"}
-    with pytest.raises(ConfigError, match=r"`encoders` names \['far'\]"):
-        encoder_kinds(shapes, {}, NetworkConfig(encoders={"far": "conv"}))
 
 
 def test_what_the_critic_alone_sees_comes_last_and_changes_no_action() -> None:

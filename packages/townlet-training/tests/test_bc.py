@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from strategies import batch_of, make_network
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.learning.bc import BCLearner
+from townlet_training.learning.bc import BCLearner, right_labels
 from townlet_training.learning.config import BCConfig
 from townlet_training.learning.labels import labels
 from townlet_training.network.actor_critic import ActorCritic
@@ -437,6 +437,42 @@ def test_a_memory_is_judged_by_what_it_would_do_row_by_row(kind: str) -> None:
             log_probs, _, state = network.act(seen, None, state)
             hits.append(log_probs[0].argmax() == train.columns["expert_action"][row])
     assert result.accuracy == pytest.approx(np.mean(hits))
+
+
+@pytest.mark.parametrize("kind", ["plain", "parts", "clipped", "squashed", "gru", "frames", "central", "seeing"])
+def test_right_labels_are_the_actions_taken_without_drawing(kind: str) -> None:
+    network = network_of(kind)
+    batch = acted_kind(network, kind, lengths=(7, 1, 12))
+    rows, is_right = right_labels(network, batch, BCConfig())
+    assert rows.tolist() == labels(batch).rows.tolist() and len(is_right) == len(rows)
+    # A script that says what the network does is right everywhere, and so is one that is 4 % of a range off.
+    own = np.zeros_like(np.array(batch.columns["expert_action"]))
+    for first, last in zip(batch.offsets[:-1], batch.offsets[1:], strict=True):
+        state = np.array(batch.columns["policy_state"][first : first + 1]) if network.state_size else None
+        for row in range(first, last):
+            seen = {name: np.asarray(batch.observations[name][row : row + 1]) for name in network.input_shapes}
+            mask = batch.observations.get("action_mask")
+            legal = None if mask is None else np.asarray(mask[row : row + 1], np.bool_)
+            if state is None:
+                params, _ = network.act(seen, legal)
+            else:
+                params, _, state = network.act(seen, legal, state)
+            own[row] = network.distribution.mode(torch.from_numpy(params))[0].numpy()
+    ours = dataclasses.replace(batch, columns={**batch.columns, "expert_action": own})
+    assert right_labels(network, ours, BCConfig())[1].all()
+    spec = batch.schema.actions
+    if isinstance(spec, Box):
+        for share, agrees in ((0.04, True), (0.06, False)):
+            inwards = np.where(own > np.mean([spec.low, spec.high], axis=0), -1.0, 1.0)
+            off = (own + share * inwards * np.subtract(spec.high, spec.low)).astype(np.float32)
+            other = dataclasses.replace(batch, columns={**batch.columns, "expert_action": off})
+            assert (right_labels(network, other, BCConfig())[1] == agrees).all()
+
+
+def test_a_memory_is_not_judged_by_single_steps() -> None:
+    (steps,) = TrajectoryDataset(BatchSource(demonstrations("gru", lengths=(3,))), batch_size=4, seed=0).epoch(0)
+    with pytest.raises(ConfigError, match="judged by whole trajectories, got single steps"):
+        right_labels(network_of("gru"), steps, BCConfig())
 
 
 def test_a_memory_does_not_learn_from_single_steps() -> None:

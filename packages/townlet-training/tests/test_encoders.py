@@ -1,4 +1,4 @@
-"""Pictures and sets of things: what they are turned into, and what does not matter to it."""
+"""Images and sets of things: what they are turned into, and what does not matter to it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.config import Initialization
-from townlet_training.network.encoders import PICTURE_SIZE, THING_SIZE, Encoders, Picture, Things
+from townlet_training.network.config import Initialization, NetworkConfig
+from townlet_training.network.encoders import (
+    ENTITY_SIZE,
+    IMAGE_SIZE,
+    Encoders,
+    EntityEncoder,
+    ImageEncoder,
+    encoder_kinds,
+)
+from townlet_training.network.spec import ObservationKind
 
 SHAPES = {"around": (2, 4, 5), "near": (6, 3), "near_mask": (6,), "self": (2,)}
 
@@ -21,17 +29,17 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def things_of(*, num_things: int = 6, seed: int = 0) -> Things:
-    things = Things((num_things, 3), "orthogonal", generator=generator(seed))
+def things_of(*, num_things: int = 6, seed: int = 0) -> EntityEncoder:
+    things = EntityEncoder((num_things, 3), "orthogonal", generator=generator(seed))
     with torch.no_grad():
-        things.norm.bias.add_(torch.randn(THING_SIZE, generator=generator(seed)))
+        things.norm.bias.add_(torch.randn(ENTITY_SIZE, generator=generator(seed)))
     return things
 
 
-def brute_force(things: Things, rows: torch.Tensor) -> torch.Tensor:
+def brute_force(things: EntityEncoder, rows: torch.Tensor) -> torch.Tensor:
     """The equations at the head of the module, for the things [E', F] that are there, one query and head at a time."""
     embedded = [torch.relu(things.embed.weight @ row + things.embed.bias) for row in rows]
-    size = THING_SIZE // 4
+    size = ENTITY_SIZE // 4
     outputs = []
     for own in embedded:
         attended = []
@@ -52,7 +60,7 @@ def test_attention_is_its_equation() -> None:
     rows = torch.randn(2, 6, 3, generator=generator(1))
     present = torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
     found = things(rows.flatten(start_dim=1), present)
-    assert found.shape == (2, THING_SIZE + 1)
+    assert found.shape == (2, ENTITY_SIZE + 1)
     assert_close(found[0], brute_force(things, rows[0, [0, 2, 3]]), rtol=1e-5, atol=1e-5)
     assert_close(found[1], brute_force(things, rows[1, [4]]), rtol=1e-5, atol=1e-5)
     assert found[:, -1].tolist() == pytest.approx([3 / 6, 1 / 6])
@@ -101,45 +109,45 @@ def test_the_gradient_of_attention_is_finite_differences() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 4, 5), (3, 36, 40)])
 @pytest.mark.parametrize("initialization", ["orthogonal", "uniform"])
-def test_pictures_of_all_sizes(shape: tuple[int, ...], initialization: Initialization) -> None:
-    picture = Picture(shape, initialization, generator=generator())
+def test_images_of_all_sizes(shape: tuple[int, ...], initialization: Initialization) -> None:
+    image = ImageEncoder(shape, initialization, generator=generator())
     seen = torch.randn(2, math.prod(shape), generator=generator(1))
-    found = picture(seen)
-    assert found.shape == (2, PICTURE_SIZE) and (found > 0.0).any() and (found >= 0.0).all()
-    again = Picture(shape, initialization, generator=generator())
+    found = image(seen)
+    assert found.shape == (2, IMAGE_SIZE) and (found > 0.0).any() and (found >= 0.0).all()
+    again = ImageEncoder(shape, initialization, generator=generator())
     assert torch.equal(again(seen), found)
-    assert not torch.allclose(Picture(shape, initialization, generator=generator(1))(seen), found)
+    assert not torch.allclose(ImageEncoder(shape, initialization, generator=generator(1))(seen), found)
 
 
 def test_a_convolution_reads_channels_rows_and_columns_in_their_order() -> None:
     # One filter that picks the pixel to the right in channel 1, one that does nothing; the layer adds them up.
-    picture = Picture((2, 3, 4), "orthogonal", generator=generator())
-    first, second = picture.convolutions
+    image = ImageEncoder((2, 3, 4), "orthogonal", generator=generator())
+    first, second = image.convolutions
     with torch.no_grad():
-        for weight in picture.parameters():
+        for weight in image.parameters():
             weight.zero_()
         first.weight[0, 1, 1, 2] = 1.0
         second.weight[0, 0, 1, 1] = 1.0
-        picture.linear.weight[0, :12] = torch.tensor([1.0] * 12)
-        picture.linear.weight[1, 4] = 1.0  # row 1, column 0
+        image.linear.weight[0, :12] = torch.tensor([1.0] * 12)
+        image.linear.weight[1, 4] = 1.0  # row 1, column 0
     seen = torch.arange(24.0).reshape(1, 24)
     # Channel 1 is 12 .. 23 in rows of 4; its first column is nobody's right neighbour: 276 - ... = sum of the others.
     channel = torch.arange(12.0, 24.0).reshape(3, 4)
-    found = picture(seen)
+    found = image(seen)
     assert found[0, 0] == channel[:, 1:].sum()
     assert found[0, 1] == channel[1, 1]
 
 
-def test_flat_observations_come_first_then_pictures_then_things() -> None:
+def test_flat_observations_come_first_then_images_then_things() -> None:
     kinds = {"around": "conv", "near": "attention", "self": "flat"}
     encoders = Encoders(SHAPES, kinds, "orthogonal", generator=generator())
     encoded = torch.randn(4, 40 + 18 + 6 + 2, generator=generator(1))
     encoded[:, 58:64] = (encoded[:, 58:64] > 0.0).float()
     found = encoders(encoded)
-    assert encoders.num_outputs == found.shape[1] == 2 + PICTURE_SIZE + THING_SIZE + 1
+    assert encoders.num_outputs == found.shape[1] == 2 + IMAGE_SIZE + ENTITY_SIZE + 1
     assert torch.equal(found[:, :2], encoded[:, 64:])
-    assert torch.equal(found[:, 2 : 2 + PICTURE_SIZE], encoders.pictures[0](encoded[:, :40]))
-    assert torch.equal(found[:, 2 + PICTURE_SIZE :], encoders.things[0](encoded[:, 40:58], encoded[:, 58:64]))
+    assert torch.equal(found[:, 2 : 2 + IMAGE_SIZE], encoders.images[0](encoded[:, :40]))
+    assert torch.equal(found[:, 2 + IMAGE_SIZE :], encoders.entities[0](encoded[:, 40:58], encoded[:, 58:64]))
 
 
 def test_without_kinds_everything_stays_as_it_is() -> None:
@@ -158,3 +166,14 @@ def test_encoders_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             Encoders(shapes, kinds, "orthogonal", generator=generator())
+
+
+def test_an_observation_is_read_as_its_world_says_unless_the_settings_say_otherwise() -> None:
+    shapes = {"map": (2, 5, 5), "near": (3, 2), "near_mask": (3,)}
+    kinds: dict[str, ObservationKind] = {"map": "image", "near": "entities"}
+    assert encoder_kinds(shapes, {}, NetworkConfig()) == {}
+    assert encoder_kinds(shapes, kinds, NetworkConfig()) == {"map": "conv", "near": "attention"}
+    assert encoder_kinds(shapes, kinds, NetworkConfig(encoders={"map": "flat"})) == {"near": "attention"}
+    assert encoder_kinds(shapes, {}, NetworkConfig(encoders={"map": "conv"})) == {"map": "conv"}
+    with pytest.raises(ConfigError, match=r"`encoders` names \['far'\]"):
+        encoder_kinds(shapes, {}, NetworkConfig(encoders={"far": "conv"}))

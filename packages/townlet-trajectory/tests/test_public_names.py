@@ -16,7 +16,7 @@ RECORDING = {
     *(f"townlet_trajectory.{name}" for name in ("data", "errors", "recording", "storage", "storage.json")),
     *(
         f"townlet_trajectory.data.{name}"
-        for name in ("batch", "checks", "labels", "ragged", "schema", "split", "trajectory")
+        for name in ("actions", "batch", "checks", "labels", "ragged", "schema", "split", "trajectory")
     ),
     *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "grouping", "labels", "recorder", "roster")),
 }

@@ -31,8 +31,9 @@ _NOTHING = -1
 class Difficulty:
     """What makes single agents easier or harder to play with than the policy is: settings by slot, and late choices.
 
-    An agent with a reaction delay of d ticks carries out at tick t what the blend drew for it at tick t - d, and waits
-    where it was not there then. Agents that leave take their settings with them.
+    An agent with a reaction delay of d ticks carries out at tick t what the blend drew for it at tick t - d. It waits
+    where it was not there then, and where no delay was as long as d yet, so that nothing is remembered of that tick.
+    Agents that leave take their settings with them.
 
     Examples:
         >>> import numpy as np

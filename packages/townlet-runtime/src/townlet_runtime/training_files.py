@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 def claimed(
     path: Path, threads: int, opponents: Mapping[str, FilePolicy], initial: InitialPolicy | None, *, resume: bool
 ) -> Iterator[None]:
-    """Hold the directory of a new run while the block prepares the run, which is then noted in it."""
+    """Hold the directory of a new run while the block prepares the run, which is then noted in it.
+
+    Args:
+        path: of the run.
+        threads: of the numerical libraries, to be noted.
+        opponents: policies from files, which are copied into the run.
+        initial: policy that the run begins with, which is written there; None: none.
+        resume: whether the run is there already; nothing is then written.
+    """
     if resume:
         yield
         return
@@ -70,6 +78,15 @@ def made_by(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGro
 def opponents_of(
     config: TrainingConfig, worlds: GroupedSimulation | None, *, kept: Path | None
 ) -> dict[str, FilePolicy]:
-    """Read the policies of the groups that are played by one from a file; of a run that goes on, those it `kept`."""
+    """Read the policies of the groups that are played by one from a file.
+
+    Args:
+        config: of the run; says who plays.
+        worlds: whose groups they must fit; None: the run has none.
+        kept: directory of a run that goes on, which has copies of its own; None: the files that `config` names.
+
+    Returns:
+        By agent group.
+    """
     noted = {} if kept is None else BegunFile.read(kept / BEGUN).opponents_sha256
     return frozen_opponents(config.groups, {} if worlds is None else worlds.specs, kept=kept, sha256=noted)

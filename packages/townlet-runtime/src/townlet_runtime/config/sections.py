@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from townlet_behavior.config import MAX_DELAY_TICKS, OnPolicyError
+from townlet_behavior.config import MAX_DELAY_TICKS, Blend, OnPolicyError
 from townlet_runtime.adapters.spaces.settings import MAX_ENTITIES, ActionForm, DeclaredKind
 from townlet_runtime.config.keys import ELSEWHERE, OF_THE_TOWN
 from townlet_runtime.town.config import TOWN, AgentSpec, JobSpec, ObjectSpec, Tick, Ticks
@@ -126,6 +126,9 @@ class Job(Section):
 class PolicySettings(Section):
     """`policy`: how the policy's proposals become decisions, in every world."""
 
+    blend: Blend = "mixture"
+    """`mixture`: every decision counts with its probability under script and policy together; `switch`: those of the
+    policy count with the policy's own, and those of the script are foreign."""
     on_policy_error: OnPolicyError = "raise"
     """Unusable output of the policy: `raise` stops the tick; `script` lets the script decide, warns and counts."""
     temperature: Annotated[float, Field(gt=0.0)] = 1.0

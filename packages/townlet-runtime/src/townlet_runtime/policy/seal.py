@@ -63,18 +63,7 @@ def seal(
     origin, path = Path(model), Path(output)
     source = ForeignModel(origin, spec, ModelParts() if parts is None else parts)
     wrapped = wrap(source.model, source.wiring, source.shapes, spec.head)
-    card = PolicyCard(
-        vocabulary=spec.vocabulary,
-        observation_shapes=source.shapes,
-        weights_sha256=initializers_sha256(source.model),
-        world=spec.world,
-        feature_names=spec.feature_names,
-        commitment=spec.commitment,
-        state_size=sum(state.size for state in source.wiring.states),
-        has_values=source.wiring.values is not None,
-        actions=spec.actions,
-        distribution=spec.distribution,
-    )
+    card = _card_of(source, spec, origin)
     helper.set_model_props(wrapped, {POLICY_METADATA: card.text()})
     data, digest = seal_policy(wrapped.SerializeToString(deterministic=True))
     try:
@@ -96,6 +85,24 @@ def seal(
     write_bytes_atomic(vectors_path(path), encoded)
     write_bytes_atomic(path, data)
     return SealedPolicy(path=path, vectors=vectors_path(path), card=card, digest=digest, differences=differences)
+
+
+def _card_of(source: ForeignModel, spec: SealSpec, origin: Path) -> PolicyCard:
+    try:
+        return PolicyCard(
+            vocabulary=spec.vocabulary,
+            observation_shapes=source.shapes,
+            weights_sha256=initializers_sha256(source.model),
+            world=spec.world,
+            feature_names=spec.feature_names,
+            commitment=spec.commitment,
+            state_size=sum(state.size for state in source.wiring.states),
+            has_values=source.wiring.values is not None,
+            actions=spec.actions,
+            distribution=spec.distribution,
+        )
+    except EvaluationError as error:
+        raise PolicyFileError(origin, expected="a spec that does not contradict itself", got=str(error)) from error
 
 
 def answer(policy: FilePolicy, inputs: PolicyInputs) -> PolicyOutputs:

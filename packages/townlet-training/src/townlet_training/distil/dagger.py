@@ -19,9 +19,10 @@ import numpy as np
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, ResumeError
+from townlet_training.learning.bc import right_labels
 from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
-from townlet_training.run.cloning import Clone, right_labels
+from townlet_training.run.cloning import Clone
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, Device
 from townlet_training.learning.device import Placement, device_named
-from townlet_training.learning.fragments import features_of, first_states, picked, stepped_fragments
-from townlet_training.learning.labels import Labels, class_counts, class_sizes, labels_of
+from townlet_training.learning.fragments import features_of
+from townlet_training.learning.labels import (
+    Labelled,
+    LabelSource,
+    SequenceLabels,
+    class_sizes,
+    encoded_labels,
+    label_source,
+    labels_of,
+)
 from townlet_training.learning.objective import balanced_weights, weighted_cross_entropy
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.learning.rows import CHUNK, encode_rows, mask_rows, params_of, require_same_actions
-from townlet_training.network.features import Fragments
-from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset, TrajectorySchema
+from townlet_training.learning.rows import CHUNK, params_of
+from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 if TYPE_CHECKING:
@@ -104,8 +111,8 @@ class BCLearner:
             ArtifactError: if a file of a dataset cannot be read.
         """
         with self._placement.up_to_date() as network:
-            learned = _source(network, train, self._config, name="train")
-            judged = _source(network, held_out, self._config, name="held_out")
+            learned = label_source(network, train, self._config, name="train")
+            judged = label_source(network, held_out, self._config, name="held_out")
             learned.require_labels()
             judged.require_labels()
             return self._fit(network, learned, judged, on_epoch)
@@ -113,8 +120,8 @@ class BCLearner:
     def _fit(
         self,
         network: ActorCritic,
-        learned: _LabelSource,
-        judged: _LabelSource,
+        learned: LabelSource,
+        judged: LabelSource,
         on_epoch: Callable[[CloneEpoch], None],
     ) -> CloneResult:
         parameters = network.policy_parameters
@@ -150,7 +157,7 @@ class BCLearner:
     def _pass(
         self,
         network: ActorCritic,
-        labelled: _LabelSource,
+        labelled: LabelSource,
         errors_of: Callable[[Tensor, Tensor], Tensor],
         optimizer: Optimizer,
         epoch: int,
@@ -171,7 +178,7 @@ class BCLearner:
         return torch.stack(losses).cpu().double().sum().item() / labelled.num_labels
 
 
-def _errors_of(network: ActorCritic, labelled: _LabelSource, config: BCConfig) -> Callable[[Tensor, Tensor], Tensor]:
+def _errors_of(network: ActorCritic, labelled: LabelSource, config: BCConfig) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss [L] as a function of parameters [L, P] and labels: cross-entropy, with weights where asked."""
     if config.class_weights == "none":
         return lambda params, actions: -network.distribution.log_prob(params, actions)
@@ -183,203 +190,42 @@ def _errors_of(network: ActorCritic, labelled: _LabelSource, config: BCConfig) -
     return lambda params, actions: weighted_cross_entropy(params, actions, weights, sizes=sizes)
 
 
-class _Labelled(NamedTuple):
-    """L labels and their observations, ready for the network."""
+def right_labels(
+    network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Compare the labels of `batch` with the actions that the network takes without drawing.
 
-    inputs: Tensor
-    """[L, F]; encoded observations. For a memory [M, F], of all rows of its fragments."""
-    action_mask: Tensor | None
-    """[L, A] bool."""
-    actions: Tensor
-    """[L] int64, or [L, K] of array actions."""
-    places: Tensor | None = None
-    """[L] int64, of the labels among the rows of `inputs`, which then are those of `fragments`; None: they are rows."""
-    fragments: Fragments | None = None
-    """What a memory goes through."""
+    Args:
+        network: whose actions are compared; with a memory, it steps through the trajectories.
+        batch: of states.
+        config: which labels, and whether masks count.
 
-    def labelled(self, features: Tensor) -> Tensor:
-        """Of the features of all rows of `inputs`, those of the labels: [L, Fp]."""
-        return features if self.places is None else features.index_select(0, self.places.to(features.device))
+    Returns:
+        The labelled rows [L], and whether the label is the action taken [L], as of `Distribution.agrees`.
 
-    def take(self, index: Tensor | slice) -> _Labelled:
-        mask = None if self.action_mask is None else self.action_mask[index]
-        return _Labelled(self.inputs[index], mask, self.actions[index])
-
-    @staticmethod
-    def joined(parts: Sequence[_Labelled]) -> _Labelled:
-        masks = [part.action_mask for part in parts if part.action_mask is not None]
-        return _Labelled(
-            torch.cat([part.inputs for part in parts]),
-            torch.cat(masks) if masks else None,
-            torch.cat([part.actions for part in parts]),
-        )
-
-
-class _LabelSource(Protocol):
-    """Labels to learn from or to judge by."""
-
-    num_labels: int
-    num_forbidden: int
-    counts: NDArray[np.int64]
-    """[Σ A_k], labels of each class; of numbers, none."""
-    schema: TrajectorySchema
-
-    def require_labels(self) -> None:
-        """Count the labels. Raises `EmptyBatchError` if there is none."""
-
-    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
-        """All labels in the order of epoch `epoch`, in parts of `size`, the last with what is left."""
-
-    def ordered(self, size: int) -> Iterator[_Labelled]:
-        """All labels in an order that stays the same, likewise."""
-
-
-class _BatchLabels:
-    """The labels of a batch, encoded once."""
-
-    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
-        found = labels_of(config, batch)
-        require_same_actions(network, batch)
-        self.num_labels, self.num_forbidden = len(found.rows), found.num_forbidden
-        self.schema, self.counts = batch.schema, class_counts(batch.schema, found.actions)
-        self._all = _encoded(network, batch, found, use_masks=config.use_masks)
-        self._name, self._num_rows = name, batch.num_steps
-
-    def require_labels(self) -> None:
-        _require_labels(self._name, self.num_labels, self._num_rows, self.num_forbidden)
-
-    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
-        return map(self._all.take, torch.split(torch.randperm(self.num_labels, generator=generator), size))
-
-    def ordered(self, size: int) -> Iterator[_Labelled]:
-        return (self._all.take(slice(first, first + size)) for first in range(0, self.num_labels, size))
-
-
-class _SequenceLabels(_BatchLabels):
-    """The labels of a batch for a network with memory, dealt out by whole fragments.
-
-    A fragment begins with the state to which the network has come at the beginning of the pass.
+    Raises:
+        ConfigError: if a network with memory is to be judged by single steps.
     """
-
-    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
-        super().__init__(network, batch, config, name=name)
-        self._network, self._longest = network, config.sequence_length
-        self._inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
-        self._label_of_row = torch.full((batch.num_steps,), -1)
-        self._label_of_row[torch.from_numpy(labels_of(config, batch).rows)] = torch.arange(self.num_labels)
-        self._trajectories, self._first = batch.offsets, first_states(network, batch)
-
-    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
-        fragments = stepped_fragments(
-            self._network, self._inputs, self._trajectories, self._first, longest=self._longest
-        )
-        before = torch.cat([torch.zeros(1, dtype=torch.int64), (self._label_of_row >= 0).cumsum(0)])
-        counts = before[fragments.offsets].diff()
-        taught = counts.nonzero().squeeze(1)
-        order = taught[torch.randperm(len(taught), generator=generator)]
-        part = (counts[order].cumsum(0) - 1) // size
-        return (self._part(fragments, order[part == number]) for number in part.unique())
-
-    def ordered(self, size: int) -> Iterator[_Labelled]:
-        whole = Fragments(torch.tensor(self._trajectories), self._first)
-        yield self._part(whole, torch.arange(len(self._first)))
-
-    def _part(self, fragments: Fragments, index: Tensor) -> _Labelled:
-        rows, offsets = picked(fragments.offsets, index)
-        label = self._label_of_row[rows]
-        places = (label >= 0).nonzero().squeeze(1)
-        return self._all.take(label[places])._replace(
-            inputs=self._inputs[rows], places=places, fragments=Fragments(offsets, fragments.states[index])
-        )
+    found = labels_of(config, batch)
+    if not network.state_size:
+        part = encoded_labels(network, batch, found, use_masks=config.use_masks)
+    elif isinstance(batch, TrajectoryBatch):
+        part = next(SequenceLabels(network, batch, config, name="judge").ordered(1))
+    else:
+        raise ConfigError("a network with memory is judged by whole trajectories, got single steps")
+    params = params_of(network, _features(network, part), part.action_mask)
+    return found.rows, network.distribution.agrees(params, part.actions).cpu().numpy()
 
 
-class _StreamedLabels:
-    """The labels of a dataset, found and encoded anew in each pass."""
-
-    def __init__(
-        self, network: ActorCritic, dataset: TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
-    ) -> None:
-        self.num_labels = self.num_forbidden = 0
-        self.schema = dataset.schema
-        self.counts = np.zeros(sum(class_sizes(dataset.schema)), np.int64)
-        self._network, self._dataset, self._config, self._name = network, dataset, config, name
-
-    def require_labels(self) -> None:
-        for batch in opened(self._dataset).epoch(0):
-            found = labels_of(self._config, batch)
-            require_same_actions(self._network, batch)
-            self.num_labels += len(found.rows)
-            self.counts += class_counts(batch.schema, found.actions)
-            self.num_forbidden += found.num_forbidden
-        _require_labels(self._name, self.num_labels, self._dataset.num_units, self.num_forbidden)
-
-    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
-        return _regrouped(self._parts(epoch), size)
-
-    def ordered(self, size: int) -> Iterator[_Labelled]:
-        return _regrouped(self._parts(0), size)
-
-    def _parts(self, epoch: int) -> Iterator[_Labelled]:
-        for batch in opened(self._dataset).epoch(epoch):
-            found = labels_of(self._config, batch)
-            yield _encoded(self._network, batch, found, use_masks=self._config.use_masks)
+def _features(network: ActorCritic, part: Labelled) -> Tensor:
+    return part.labelled(features_of(network, part.inputs, part.fragments).policy)
 
 
-def opened(dataset: TrajectoryDataset[StepBatch]) -> TrajectoryDataset[StepBatch]:
-    """Return `dataset`; where memory is bounded, one of the same batches that lets its window go with itself."""
-    if dataset.reader.options.memory_budget_bytes is None:
-        return dataset
-    return dataset.restricted(np.ones(len(dataset.table), np.bool_))
-
-
-def _regrouped(parts: Iterable[_Labelled], size: int) -> Iterator[_Labelled]:
-    """Hand the labels of `parts` on in their order, `size` at a time, the last with what is left."""
-    kept: list[_Labelled] = []
-    num_kept = 0
-    for part in parts:
-        kept.append(part)
-        num_kept += len(part.actions)
-        if num_kept >= size:
-            rest = _Labelled.joined(kept)
-            whole = num_kept - num_kept % size
-            yield from (rest.take(slice(first, first + size)) for first in range(0, whole, size))
-            kept, num_kept = [rest.take(slice(whole, None))], num_kept - whole
-    if num_kept:
-        yield _Labelled.joined(kept)
-
-
-def _source(
-    network: ActorCritic, rows: TrajectoryBatch | TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
-) -> _LabelSource:
-    if isinstance(rows, TrajectoryBatch):
-        kind = _SequenceLabels if network.state_size else _BatchLabels
-        return kind(network, rows, config, name=name)
-    if network.state_size:
-        raise ConfigError(f"a network with memory clones whole trajectories, `{name}` is streamed in single steps")
-    return _StreamedLabels(network, rows, config, name=name)
-
-
-def _require_labels(name: str, num_labels: int, num_rows: int, num_forbidden: int) -> None:
-    if not num_labels:
-        raise EmptyBatchError(
-            f"`{name}` has no label in {num_rows} rows ({num_forbidden} are forbidden by the action mask)"
-        )
-
-
-def _encoded(network: ActorCritic, batch: TrajectoryBatch | StepBatch, found: Labels, *, use_masks: bool) -> _Labelled:
-    return _Labelled(
-        inputs=encode_rows(network, batch.observations, found.rows),
-        action_mask=mask_rows(network, batch.observations, found.rows) if use_masks else None,
-        actions=torch.from_numpy(found.actions).to(network.value_scale.device),
-    )
-
-
-def _judge(network: ActorCritic, labelled: _LabelSource) -> tuple[float, float]:
+def _judge(network: ActorCritic, labelled: LabelSource) -> tuple[float, float]:
     """Share of the labels that are the action taken without drawing, and their mean log-probability."""
     num_hits, sums = 0, 0.0
     for part in labelled.ordered(CHUNK):
-        features = part.labelled(features_of(network, part.inputs, part.fragments).policy)
-        params = params_of(network, features, part.action_mask)
+        params = params_of(network, _features(network, part), part.action_mask)
         num_hits += int(network.distribution.agrees(params, part.actions).sum())
         sums += network.distribution.log_prob(params, part.actions).cpu().double().sum().item()
     return num_hits / labelled.num_labels, sums / labelled.num_labels

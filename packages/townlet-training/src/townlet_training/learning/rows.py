@@ -37,7 +37,7 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatc
     """Raise `ShapeError` unless the actions of the network are those of the batch."""
     actions, distribution = batch.schema.actions, network.distribution
     if isinstance(actions, MultiDiscrete):
-        known = distribution.sizes if isinstance(distribution, MultiCategorical) else None
+        known = distribution.part_sizes if isinstance(distribution, MultiCategorical) else None
         if known != actions.sizes:
             raise ShapeError(f"the network's parts have the sizes {known}, those of the batch {actions.sizes}")
     elif isinstance(actions, Box):
@@ -85,7 +85,16 @@ def _place(batch: TrajectoryBatch | StepBatch, row: np.integer) -> str:
 def action_rows(
     batch: TrajectoryBatch | StepBatch, column: NDArray[np.generic], rows: NDArray[np.int64] | slice
 ) -> Actions:
-    """Return the actions of a `column` [R, ...] of `batch` at `rows`."""
+    """Return the actions of a column at some rows.
+
+    Args:
+        batch: of R rows; says what actions are.
+        column: [R, ...] of it.
+        rows: N of its rows.
+
+    Returns:
+        [N] or [N, K].
+    """
     spec = batch.schema.actions
     return np.asarray(column, np.int64 if spec is None else np.dtype(spec.dtype))[rows]
 
@@ -113,7 +122,16 @@ def is_given(actions: Actions) -> NDArray[np.bool_]:
 
 
 def legal_at(schema: TrajectorySchema, action_mask: NDArray[np.generic], actions: Actions) -> NDArray[np.bool_]:
-    """Return whether `action_mask` [N, A], or [N, Σ A_k] of all parts, allows `actions` [N] or [N, K] entirely: [N]."""
+    """Return at which rows a mask allows an action entirely.
+
+    Args:
+        schema: says what actions are.
+        action_mask: [N, A], or [N, Σ A_k] of all parts.
+        actions: [N] or [N, K].
+
+    Returns:
+        [N].
+    """
     spec = schema.actions
     starts = np.cumsum((0, *spec.sizes[:-1])) if isinstance(spec, MultiDiscrete) else np.zeros(1, np.int64)
     columns = side_by_side(actions.astype(np.int64)) + starts
@@ -141,7 +159,15 @@ def encode_rows(
 def mask_rows(
     network: ActorCritic, observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]
 ) -> Tensor | None:
-    """Return the action mask [N, ...] at `rows` [N] int64, where the network is; None if the observations hold none.
+    """Return the action mask at some rows, on the device of the network.
+
+    Args:
+        network: whose device it is.
+        observations: each [R, ...].
+        rows: [N] int64.
+
+    Returns:
+        [N, ...]; None if the observations hold none.
 
     Raises:
         ActionMaskError: if one of them has no legal action.

@@ -17,6 +17,7 @@ from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import Wiring, num_inputs_of
 from townlet_training.network.body import ArrayBody, body_of
 from townlet_training.network.distributions import Categorical, Distribution
+from townlet_training.network.encoders import encoder_kinds
 from townlet_training.network.features import Features, Fragments
 from townlet_training.network.gaussian import Gaussian, distribution_of
 from townlet_training.network.statistics import CLIP, Normalized
@@ -24,7 +25,7 @@ from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trun
 from townlet_trajectory import ACTION_MASK
 
 if TYPE_CHECKING:
-    from townlet_training.network.config import EncoderKind, NetworkConfig
+    from townlet_training.network.config import NetworkConfig
     from townlet_training.network.spec import ObservationKind, PolicySpec
 
 
@@ -274,7 +275,15 @@ class ActorCritic(Normalized):
     def act(
         self, observations: Mapping[str, Floats], action_mask: NDArray[np.bool_] | None, state: Floats | None = None
     ) -> tuple[Floats, Floats] | tuple[Floats, Floats, Floats]:
-        """See `townlet_trajectory.evaluation.interfaces.Actor.act`; with a `state`, that of `RecurrentActor`.
+        """Act as a `townlet_trajectory.evaluation.interfaces.Actor`, with a `state` as a `RecurrentActor`.
+
+        Args:
+            observations: each [N, ...]; names that the network does not use are ignored.
+            action_mask: [N, P] bool, with something legal in every row (and part); None if all is.
+            state: [N, S], as it was handed back for the same agents the tick before; None without a memory.
+
+        Returns:
+            Parameters of the distribution [N, P], values [N] in reward units, and the next state where there was one.
 
         Raises:
             ShapeError: if an input is missing, or an input, the mask or the state has another shape.
@@ -353,28 +362,6 @@ class _Twins:
             policy=array_trunk(network.policy, is_tanh=is_tanh),
             critic=array_trunk(network.critic, is_tanh=is_tanh),
         )
-
-
-_ENCODERS: Mapping[ObservationKind, EncoderKind] = {"image": "conv", "entities": "attention"}
-
-
-def encoder_kinds(
-    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, ObservationKind], config: NetworkConfig
-) -> dict[str, EncoderKind]:
-    """Find the encoders of the inputs that are not read as they are.
-
-    Args:
-        shapes: of all inputs, by name.
-        kinds: what an input shows, as its world says.
-        config: of the network; what it says comes first.
-
-    Raises:
-        ConfigError: if the config names an input that there is not.
-    """
-    if unknown := sorted(config.encoders.keys() - shapes.keys()):
-        raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(shapes)}")
-    found = {name: _ENCODERS[kind] for name, kind in kinds.items() if name in shapes} | dict(config.encoders)
-    return {name: found[name] for name in shapes if found.get(name, "flat") != "flat"}
 
 
 def require_inputs(found: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -292,9 +292,20 @@ def body_of(
     *,
     generator: torch.Generator,
 ) -> Body | None:
-    """Make the body of a network; None where trunks read the observations as they are.
+    """Make the body of a network, where it needs one.
 
-    Args and errors are those of `Body`.
+    Args:
+        shapes: of the observations of policy and critic.
+        critic_shapes: of those that the critic alone sees.
+        kinds: of all observations that are not flat.
+        config: of the network.
+        generator: the only source of the weights.
+
+    Returns:
+        None where trunks read the observations as they are.
+
+    Raises:
+        ConfigError: if an encoder does not fit its observation, or the state is too large.
     """
     if config.memory == "none" and config.trunk == "separate" and not critic_shapes and not kinds:
         return None

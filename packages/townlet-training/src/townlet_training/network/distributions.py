@@ -154,7 +154,7 @@ class MultiCategorical(Distribution):
 
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.part_sizes = tuple(sizes)
+        self.sizes = self.part_sizes = tuple(sizes)
         self.head_size = self.num_outputs = sum(self.part_sizes)
         self._starts = np.cumsum((0, *self.part_sizes[:-1]))
         self.register_buffer("starts", torch.from_numpy(self._starts), persistent=False)

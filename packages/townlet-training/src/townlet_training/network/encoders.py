@@ -1,6 +1,6 @@
-"""Encoders of observations before the layers: convolutions for a picture, attention for a set of things.
+"""Encoders of observations before the layers: convolutions for an image, attention for a set of things.
 
-    picture         y = relu(W flat(relu(K_n * ... relu(K_1 * x))) + b)
+    image           y = relu(W flat(relu(K_n * ... relu(K_1 * x))) + b)
                     sides of 36 and more: Mnih et al. 2015 (8 × 8 by 4, 4 × 4 by 2, 3 × 3);
                     smaller: two of 3 × 3 that keep the size, after Young & Tian 2019 (arXiv:1903.03176)
     things          x_i = relu(W e_i + b)
@@ -26,21 +26,23 @@ from townlet_training.errors import ConfigError
 from townlet_training.network.trunk import initialized
 
 if TYPE_CHECKING:
-    from townlet_training.network.config import EncoderKind, Initialization
+    from townlet_training.network.config import EncoderKind, Initialization, NetworkConfig
+    from townlet_training.network.spec import ObservationKind
 
+_ENCODERS: Mapping[ObservationKind, EncoderKind] = {"image": "conv", "entities": "attention"}
 MASK_SUFFIX = "_mask"
 """The observation `NAME_mask` [E] says which things of `NAME` [E, F] are there."""
 
-PICTURE_SIZE = 128
-"""Outputs of a picture."""
-THING_SIZE, NUM_HEADS = 64, 4
+IMAGE_SIZE = 128
+"""Outputs of an image."""
+ENTITY_SIZE, NUM_HEADS = 64, 4
 """Units of a thing, and heads of the attention over things."""
 _LARGE = 36
 """The smallest side that the convolutions of Mnih et al. leave a pixel of."""
 
 
-class Picture(nn.Module):
-    """Convolutions over [N, C, H, W], as one row of `PICTURE_SIZE` numbers each."""
+class ImageEncoder(nn.Module):
+    """Convolutions over [N, C, H, W], as one row of `IMAGE_SIZE` numbers each."""
 
     def __init__(self, shape: tuple[int, ...], initialization: Initialization, *, generator: torch.Generator) -> None:
         """Build and initialize.
@@ -67,20 +69,20 @@ class Picture(nn.Module):
             channels = filters
             height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
         self.convolutions = nn.ModuleList(convolutions)
-        flat = nn.Linear(channels * height * width, PICTURE_SIZE, device="meta")
+        flat = nn.Linear(channels * height * width, IMAGE_SIZE, device="meta")
         self.linear = initialized(flat, initialization, gain=gain, generator=generator)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """[N, `PICTURE_SIZE`] of pictures [N, C · H · W]."""
-        seen = pictures.reshape(-1, *self.shape)
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, `IMAGE_SIZE`] of images [N, C · H · W]."""
+        seen = images.reshape(-1, *self.shape)
         for layer in self.convolutions:
             seen = torch.relu(layer(seen))
         flat: Tensor = self.linear(seen.flatten(start_dim=1))
         return torch.relu(flat)
 
 
-class Things(nn.Module):
-    """One attention block over up to E things [N, E, F], pooled to one row of `THING_SIZE` + 1 numbers."""
+class EntityEncoder(nn.Module):
+    """One attention block over up to E things [N, E, F], pooled to one row of `ENTITY_SIZE` + 1 numbers."""
 
     def __init__(self, shape: tuple[int, ...], initialization: Initialization, *, generator: torch.Generator) -> None:
         """Build and initialize.
@@ -103,9 +105,9 @@ class Things(nn.Module):
             layer = nn.Linear(fan_in, fan_out, device="meta")
             return initialized(layer, initialization, gain=gain, generator=generator)
 
-        self.embed = linear(shape[1], THING_SIZE, gain)
-        self.queries, self.keys, self.values, self.mix = (linear(THING_SIZE, THING_SIZE, 1.0) for _ in range(4))
-        self.norm = nn.LayerNorm(THING_SIZE)
+        self.embed = linear(shape[1], ENTITY_SIZE, gain)
+        self.queries, self.keys, self.values, self.mix = (linear(ENTITY_SIZE, ENTITY_SIZE, 1.0) for _ in range(4))
+        self.norm = nn.LayerNorm(ENTITY_SIZE)
 
     def forward(self, things: Tensor, present: Tensor) -> Tensor:
         """Attend and pool.
@@ -115,7 +117,7 @@ class Things(nn.Module):
             present: [N, E]; above 0.5 where there is a thing.
 
         Returns:
-            [N, `THING_SIZE` + 1]; zeros where there is none.
+            [N, `ENTITY_SIZE` + 1]; zeros where there is none.
         """
         embedded = torch.relu(self.embed(things.reshape(-1, *self.shape)))
         here = present > 0.5
@@ -137,7 +139,7 @@ def _heads(units: Tensor) -> Tensor:
 
 
 class Encoders(nn.Module):
-    """Turns encoded observations [N, F] into one row of numbers: flat ones as they are, then every picture and set.
+    """Turns encoded observations [N, F] into one row of numbers: flat ones as they are, then every image and set.
 
     Examples:
         >>> import torch
@@ -171,36 +173,55 @@ class Encoders(nn.Module):
         if unknown := sorted(kinds.keys() - observation_shapes.keys()):
             raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(observation_shapes)}")
         columns = _columns(observation_shapes)
-        self._pictures = [columns[name] for name in sorted(kinds) if kinds[name] == "conv"]
-        self._things: list[tuple[slice, slice]] = []
-        pictures, things = [], []
+        self._images = [columns[name] for name in sorted(kinds) if kinds[name] == "conv"]
+        self._entities: list[tuple[slice, slice]] = []
+        images, entities = [], []
         flat = dict(columns)
         for name in sorted(name for name, kind in kinds.items() if kind != "flat"):
             shape, own = observation_shapes[name], flat.pop(name)
             if kinds[name] == "conv":
-                pictures.append(Picture(shape, initialization, generator=generator))
+                images.append(ImageEncoder(shape, initialization, generator=generator))
                 continue
-            things.append(Things(shape, initialization, generator=generator))
+            entities.append(EntityEncoder(shape, initialization, generator=generator))
             mask = name + MASK_SUFFIX
             if observation_shapes.get(mask) != shape[:1]:
                 raise ConfigError(
                     f"attention over `{name}` {shape} needs the observation `{mask}` {shape[:1]}, "
                     f"got {observation_shapes.get(mask, 'none')}"
                 )
-            self._things.append((own, flat.pop(mask)))
+            self._entities.append((own, flat.pop(mask)))
         self._flat = tuple(flat.values())
-        self.pictures, self.things = nn.ModuleList(pictures), nn.ModuleList(things)
+        self.images, self.entities = nn.ModuleList(images), nn.ModuleList(entities)
         self.num_outputs = sum(each.stop - each.start for each in self._flat)
-        self.num_outputs += PICTURE_SIZE * len(pictures) + (THING_SIZE + 1) * len(things)
+        self.num_outputs += IMAGE_SIZE * len(images) + (ENTITY_SIZE + 1) * len(entities)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """[N, O] of encoded observations [N, F]."""
         parts = [encoded[:, each] for each in self._flat]
-        for columns, picture in zip(self._pictures, self.pictures, strict=True):
-            parts.append(picture(encoded[:, columns]))
-        for (columns, mask), things in zip(self._things, self.things, strict=True):
-            parts.append(things(encoded[:, columns], encoded[:, mask]))
+        for columns, image in zip(self._images, self.images, strict=True):
+            parts.append(image(encoded[:, columns]))
+        for (columns, mask), entities in zip(self._entities, self.entities, strict=True):
+            parts.append(entities(encoded[:, columns], encoded[:, mask]))
         return torch.cat(parts, dim=1)
+
+
+def encoder_kinds(
+    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, ObservationKind], config: NetworkConfig
+) -> dict[str, EncoderKind]:
+    """Find the encoders of the inputs that are not read as they are.
+
+    Args:
+        shapes: of all inputs, by name.
+        kinds: what an input shows, as its world says.
+        config: of the network; what it says comes first.
+
+    Raises:
+        ConfigError: if the config names an input that there is not.
+    """
+    if unknown := sorted(config.encoders.keys() - shapes.keys()):
+        raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(shapes)}")
+    found = {name: _ENCODERS[kind] for name, kind in kinds.items() if name in shapes} | dict(config.encoders)
+    return {name: found[name] for name in shapes if found.get(name, "flat") != "flat"}
 
 
 def _columns(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:

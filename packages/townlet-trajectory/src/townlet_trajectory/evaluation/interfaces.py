@@ -370,10 +370,9 @@ def final_seeds(count: int) -> NDArray[np.int64]:
 
 
 def ratio_seeds(seed: int, number: int, count: int) -> NDArray[np.int64]:
-    """Derive the seeds [count] of the comparison `number`, from 0, that moves the ratio of a blend.
+    """Derive the seeds [count] of comparison `number`, from 0, that moves the ratio of a blend; see `promotion_seeds`.
 
-    They are disjoint from all others of the run, as those of `promotion_seeds` are, which has the arguments; there are
-    14 million of them.
+    There are 14 million of them.
     """
     num_blocks = (_PROMOTION - _RATIO) // _block_size(count)
     return _RATIO + (derive_seed(seed, "ratio") + number) % num_blocks * count + np.arange(count)

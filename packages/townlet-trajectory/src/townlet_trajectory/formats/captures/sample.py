@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.actions import MultiDiscrete
 from townlet_trajectory.data.schema import (
     ArraySpec,
     EpisodeLabel,
@@ -293,10 +292,7 @@ def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description
 
 def _check_layout(schema: TrajectorySchema, layout: CaptureLayout, path: Path) -> None:
     if schema.actions is not None:
-        what = "parts" if isinstance(schema.actions, MultiDiscrete) else "numbers"
-        raise CaptureError(
-            path, "encode", f"a capture has one action id a step, got actions of {what}: {schema.actions!r:.80}"
-        )
+        raise CaptureError(path, "encode", f"a capture has one action id a step, got {schema.actions!r:.60}")
     features, map_ = schema.observations.get("features"), schema.observations.get("map")
     if map_ is None or map_.dtype != "float32" or len(map_.shape) != 3:
         raise CaptureError(path, "encode", f"the observation `map` must be float32 [C, H, W], got {map_}")
