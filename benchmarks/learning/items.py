@@ -213,10 +213,10 @@ QUICK = (
         name="quick-cartpole",
         title="CartPole, PPO from nothing",
         environment=CARTPOLE,
-        steps=50_000,
+        steps=40_000,
         seeds="0",
         episodes=20,
-        settings={"training.eval_every": 1000},
+        settings={"training.eval_every": 1000, "training.eval_episodes": 16},
         target=Target(mean_at_least=200.0),
     ),
     Item(
@@ -228,7 +228,7 @@ QUICK = (
         demonstrations=10,
         seeds="0",
         episodes=20,
-        settings={"bc.num_epochs": 100},
+        settings={"bc.num_epochs": 60},
         target=Target(measure="normalized", mean_at_least=0.6),
     ),
     Item(
@@ -238,7 +238,7 @@ QUICK = (
         steps=30_000,
         seeds="0",
         episodes=40,
-        settings={"training.eval_every": 1000},
+        settings={"training.eval_every": 1000, "training.eval_episodes": 16},
         target=Target(mean_at_least=-24.0),
     ),
 )
