@@ -17,7 +17,7 @@ from townlet_training.learning.config import BCConfig, PPOConfig
     [
         {"learning_rate": -1.0},
         {"clip_range": 1.0},
-        {"clip_schedule": "cosine"},
+        {"clip_schedule": "square"},
         {"learning_rate_schedule": ""},
         {"value_loss_coef": -0.1},
         {"entropy_coef": math.inf},

@@ -22,7 +22,7 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
-from townlet_training.run import checkpoint, directory, evaluator, metrics
+from townlet_training.run import checkpoint, directory, metrics, result
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, MetricsRow
 from townlet_training.scheduled import run as scheduled_run
 from townlet_training.scheduled.data import Record, RunWorlds
@@ -42,7 +42,7 @@ def quick() -> Iterator[None]:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "export_policy", noted)
+        patch.setattr(result, "export_policy", noted)
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
@@ -258,7 +258,7 @@ WRITERS = [
     (checkpoint, "write_directory"),
     (checkpoint, "remove_directory"),
     (scheduled_run, "write_json_atomic"),
-    (evaluator, "export_policy"),
+    (result, "export_policy"),
 ]
 
 
