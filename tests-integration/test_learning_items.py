@@ -62,6 +62,16 @@ def test_every_bound_of_a_target_can_be_missed(
     assert found == ([] if failure is None else [failure])
 
 
+def test_a_target_holds_only_of_all_its_seeds(learning: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    item = replace(learning.items.ITEMS[0], target=learning.items.Target(mean_at_least=50.0))
+    runs = {seed: {**result(60.0), "digest": "of other sources"} for seed in (0, 1)}
+    assert learning.run.report(item, [0, 1], runs)
+    assert "60 to 60" in capsys.readouterr().out
+    assert not learning.run.report(item, [0, 1, 2], runs)
+    assert "there is no run of the seeds [2]" in capsys.readouterr().out
+    assert not learning.run.report(item, [0], {})
+
+
 def test_a_list_of_seeds_may_have_ranges(learning: SimpleNamespace) -> None:
     assert learning.run.seeds_of("0-2,7") == [0, 1, 2, 7]
 

@@ -5,7 +5,7 @@
     python run.py lander --seeds 0-4    # other seeds than those of the item
     python run.py all --kept            # the table of what was kept, without training
 
-The exit code is 1 where a target is missed.
+The exit code is 1 where a target is missed, or a run that it is about is missing.
 """
 
 from __future__ import annotations
@@ -115,10 +115,12 @@ def wanted(target: Target) -> str:
     )
 
 
-def report(item: Item, results: Mapping[int, Result]) -> bool:
-    """Print what an item's runs came to; return whether its target holds."""
+def report(item: Item, seeds: Sequence[int], results: Mapping[int, Result]) -> bool:
+    """Print what an item's runs came to; return whether its target holds of all `seeds`."""
     figures = [measured(item, each) for each in results.values()]
-    failures = missed(item.target, figures, list(results.values()))
+    missing = [seed for seed in seeds if seed not in results]
+    failures = [f"not shown yet: there is no run of the seeds {missing}"] if missing else []
+    failures += missed(item.target, figures, list(results.values())) if figures else []
     print(f"\n{item.name}: {item.title}; {item.steps:,} world steps, {item.episodes} episodes")
     print(f"  settings   {' '.join(f'{key}={value}' for key, value in item.settings.items()) or 'the preset'}")
     for seed, figure in zip(results, figures, strict=True):
@@ -126,7 +128,8 @@ def report(item: Item, results: Mapping[int, Result]) -> bool:
         stale = "" if results[seed]["digest"] == digest_of(item) else "  (of earlier sources)"
         print(f"  seed {seed:<5} {item.target.measure} {figure:.4g}   {means}{stale}")
     ends = "" if len(figures) < 2 else ", 95 % interval {:.4g} to {:.4g}".format(*interval(figures))
-    print(f"  {len(figures)} runs     mean {np.mean(figures):.4g}{ends}")
+    if figures:
+        print(f"  {len(figures)} runs     mean {np.mean(figures):.4g}{ends}")
     print(f"  target     {wanted(item.target)}: {'; '.join(failures) if failures else 'holds'}")
     return not failures
 
@@ -164,8 +167,8 @@ def main() -> int:
     chosen = [item for item in (*ITEMS, *QUICK) if item.name in said.items or ("all" in said.items and item in ITEMS)]
     held = True
     for item in chosen or QUICK:
-        results = results_of(item, seeds_of(said.seeds or item.seeds), only_kept=said.kept)
-        held &= report(item, results) if results else said.kept
+        seeds = seeds_of(said.seeds or item.seeds)
+        held &= report(item, seeds, results_of(item, seeds, only_kept=said.kept))
     return 0 if held else 1
 
 

@@ -25,11 +25,18 @@ def as_own(batch: TrajectoryBatch) -> TrajectoryBatch:
 class UncorrectedCollector(Collector):
     """Collects what the blend decides as what the policy decided."""
 
+    collections = 0
+    """Of all collectors of this process."""
+
     def collect(self, actors: Mapping[str, Any] | None, **how: Any) -> Collected:
         collected = super().collect(actors, **how)
+        UncorrectedCollector.collections += 1
         return replace(collected, batches={group: as_own(each) for group, each in collected.batches.items()})
 
 
 if __name__ == "__main__":
     training.Collector = UncorrectedCollector
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if not UncorrectedCollector.collections:
+        raise SystemExit("the command collected by another class: this run was corrected")
+    sys.exit(code)
