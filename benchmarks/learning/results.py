@@ -29,6 +29,7 @@ SOURCES = (
     "townlet-training/src/townlet_training/*.py",
     "townlet-training/src/townlet_training/learning/*.py",
     "townlet-training/src/townlet_training/network/*.py",
+    "townlet-training/src/townlet_training/distil/*.py",
     "townlet-training/src/townlet_training/run/*.py",
     "townlet-runtime/src/townlet_runtime/adapters/**/*.py",
     "townlet-runtime/src/townlet_runtime/core/*.py",

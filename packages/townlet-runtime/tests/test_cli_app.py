@@ -73,7 +73,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "Missing command"),
         (["fly"], "No such command 'fly'"),
-        (["train", "--mode", "dream"], "'dream' is not one of 'anneal', 'ppo', 'bc', 'replay', 'rollout', 'mixed'"),
+        (
+            ["train", "--mode", "dream"],
+            "'dream' is not one of 'anneal', 'ppo', 'bc', 'dagger', 'replay', 'rollout', 'mixed'",
+        ),
         (["train", "--num-envs", "0"], "'--num-envs'"),
         (["run", "--ticks", "many"], "--ticks"),
         (["run", "--nope"], "--nope"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.strict_json import (
@@ -264,8 +265,8 @@ class SummaryFile(FileRecord):
     config_sha256: str | None
     """Digest of the resolved config; None where the world was made in Python."""
     versions: Mapping[str, str]
-    rounds: tuple[DaggerRound, ...] = ()
-    """Of a run of mode `dagger`, what each gained."""
+    rounds: Annotated[tuple[DaggerRound, ...], Field(exclude_if=operator.not_)] = ()
+    """Of a run of mode `dagger`, what each gained; the file of another run has no such key."""
 
     def __post_init__(self) -> None:
         name = "SummaryFile"
