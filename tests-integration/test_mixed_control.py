@@ -134,10 +134,10 @@ def test_in_worlds_of_pettingzoo(name: str) -> None:
 def test_in_a_butterfly_world_of_images() -> None:
     name = "pettingzoo.butterfly.cooperative_pong_v6"
     pytest.importorskip(name, exc_type=ImportError)
-    with pytest.warns(UserWarning, match="`observation` .* is an image"):
-        worlds = Environment(name=f"pettingzoo:{name}", controller=lowest_legal)(1)
+    worlds = Environment(name=f"pettingzoo:{name}", controller=lowest_legal)(1)
     (spec,) = worlds.specs.values()
-    (shape,) = spec.observation_shapes.values()
+    ((observation, shape),) = spec.observation_shapes.items()
+    assert spec.observation_kinds == {observation: "image"}
     assert shape[0] == 3 and min(shape[1:]) > 100
     # an image of a tick takes megabytes: no thousand of them is kept
     require_mixed(mix(worlds, ticks=120))

@@ -70,6 +70,7 @@ def commands() -> Iterator[str]:
     yield "evaluate run --episodes 2"
     yield "run town.yaml --policy run"
     yield "policy check run/policy.onnx"
+    yield "policy show run/policy.onnx"
     yield "promote candidate run --registry registry --dry-run"
     yield "promote status --registry registry"
     yield "promote history --registry registry"
