@@ -16,7 +16,7 @@ from townlet_runtime.cli import main
 from townlet_runtime.cli.views import results
 from townlet_runtime.runs.finished import read_run
 from townlet_training import ActorCritic, PolicySpec, weights_sha256
-from townlet_training.run import evaluator
+from townlet_training.run import result
 from townlet_training.scheduled import run as module
 from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_text(weights_sha256(network))
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
-    monkeypatch.setattr(evaluator, "export_policy", noted)
+    monkeypatch.setattr(result, "export_policy", noted)
     monkeypatch.setattr(results, "draw_report", lambda run, *_, **__: run)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
@@ -78,6 +78,11 @@ def require_digests(record: str, key: str, digests: Mapping[str, str | None]) ->
 
 class FileRecord:
     """A record that is a JSON file of a run."""
+
+    def values(self) -> dict[str, Any]:
+        """Return what the file holds, as plain values."""
+        values: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return values
 
     def write(self, path: Path) -> None:
         """Replace `path` by this record, atomically."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from townlet_runtime.adapters.equipped import Equipment
@@ -36,7 +35,7 @@ def show_results(run: FinishedRun, console: Console, *, failure: str | None = No
         console: prints.
         failure: the gate that stopped a run without a promotion decision, in words.
     """
-    record: Mapping[str, Json] = {"run_dir": str(run.path), **asdict(run.summary)}
+    record: Mapping[str, Json] = {"run_dir": str(run.path), **run.summary.values()}
     reason = failure if run.promotion is None else run.promotion.reason
     console.result(record, _lines(run, reason))
 
