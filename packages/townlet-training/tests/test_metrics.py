@@ -169,7 +169,7 @@ def test_counts_and_shares_by_hand(collected: Collected) -> None:
         "agent_steps": 800,
         "ratio": 0.25,
         "kickstart_coef": 0.5,
-        "lr": 1e-3,
+        "lr": UPDATE.learning_rate,  # not the planned one, which the divergence may have changed
         "decision_share_learned": 0.25,
         "tick_share_scripted": 0.5,
         "tick_share_learned": 0.25,

@@ -151,7 +151,8 @@ def prepare(
     learned, kind = _learned_rows(batch), batch.columns["kind"]
     require_same_actions(network, batch)
     evaluated = _evaluated(network, batch, longest=sequence_length)
-    scale, (values, final_values) = network.value_scale.item(), evaluated.in_units_of(network.value_scale.item())
+    scale = network.value_scale.item()
+    values, final_values = evaluated.in_units_of(scale)
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
     kept = learned if evaluated.fragments is None else np.arange(batch.num_steps)

@@ -210,7 +210,7 @@ def right_labels(
     if not network.state_size:
         part = encoded_labels(network, batch, found, use_masks=config.use_masks)
     elif isinstance(batch, TrajectoryBatch):
-        part = next(SequenceLabels(network, batch, config, name="judge").ordered(1))
+        part = next(SequenceLabels(network, batch, found, config, name="judge").ordered(1))
     else:
         raise ConfigError("a network with memory is judged by whole trajectories, got single steps")
     params = params_of(network, _features(network, part), part.action_mask)

@@ -232,8 +232,9 @@ class LabelSource(Protocol):
 class BatchLabels:
     """The labels of a batch, encoded once."""
 
-    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
-        found = labels_of(config, batch)
+    def __init__(
+        self, network: ActorCritic, batch: TrajectoryBatch, found: Labels, config: BCConfig, *, name: str
+    ) -> None:
         require_same_actions(network, batch)
         self.num_labels, self.num_forbidden = len(found.rows), found.num_forbidden
         self.schema, self.counts = batch.schema, class_counts(batch.schema, found.actions)
@@ -257,12 +258,14 @@ class SequenceLabels(BatchLabels):
     A fragment begins with the state to which the network has come at the beginning of the pass.
     """
 
-    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
-        super().__init__(network, batch, config, name=name)
+    def __init__(
+        self, network: ActorCritic, batch: TrajectoryBatch, found: Labels, config: BCConfig, *, name: str
+    ) -> None:
+        super().__init__(network, batch, found, config, name=name)
         self._network, self._longest = network, config.sequence_length
         self._inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
         self._label_of_row = torch.full((batch.num_steps,), -1)
-        self._label_of_row[torch.from_numpy(labels_of(config, batch).rows)] = torch.arange(self.num_labels)
+        self._label_of_row[torch.from_numpy(found.rows)] = torch.arange(self.num_labels)
         self._trajectories, self._first = batch.offsets, first_states(network, batch)
 
     def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[Labelled]:
@@ -278,8 +281,7 @@ class SequenceLabels(BatchLabels):
         return (self._part(fragments, order[part == number]) for number in part.unique())
 
     def ordered(self, size: int) -> Iterator[Labelled]:
-        whole = Fragments(torch.tensor(self._trajectories), self._first)
-        yield self._part(whole, torch.arange(len(self._first)))
+        yield self._part(Fragments(torch.tensor(self._trajectories), self._first), torch.arange(len(self._first)))
 
     def _part(self, fragments: Fragments, index: Tensor) -> Labelled:
         rows, offsets = picked(fragments.offsets, index)
@@ -362,8 +364,8 @@ def label_source(
         ConfigError: if a dataset of single steps is to teach a memory.
     """
     if isinstance(rows, TrajectoryBatch):
-        kind = SequenceLabels if network.state_size else BatchLabels
-        return kind(network, rows, config, name=name)
+        found, kind = labels_of(config, rows), SequenceLabels if network.state_size else BatchLabels
+        return kind(network, rows, found, config, name=name)
     if network.state_size:
         raise ConfigError(f"a network with memory clones whole trajectories, `{name}` is streamed in single steps")
     return StreamedLabels(network, rows, config, name=name)

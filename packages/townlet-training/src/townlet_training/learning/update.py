@@ -63,7 +63,7 @@ def joined(updates: Sequence[PPOUpdate]) -> PPOUpdate:
         mean = Σ n_i m_i / Σ n_i,   deviation² = Σ n_i (d_i² + m_i²) / Σ n_i - mean²
 
     n_i are the gradient steps of an update; for the advantages, its decisions. Correlations and explained variances
-    are averaged likewise over the parts that have one.
+    are averaged likewise over the parts that have one. The learning rate is that of the last part.
 
     Args:
         updates: at least one, in their order.
@@ -104,7 +104,7 @@ def joined(updates: Sequence[PPOUpdate]) -> PPOUpdate:
         truncated_share=_mean([each.truncated_share for each in updates], decisions) or 0.0,
         num_transitions=sum(each.num_transitions for each in updates),
         stopped_early=any(each.stopped_early for each in updates),
-        learning_rate=mean("learning_rate"),
+        learning_rate=updates[-1].learning_rate,
     )
 
 

@@ -144,7 +144,7 @@ def metrics_row(
     values: dict[str, MetricValue] = {
         "epoch": state.num_updates,
         "telemetry_version": TELEMETRY_VERSION,
-        "lr": planned.learning_rate,
+        "lr": update.learning_rate,
         "steps": state.transitions[group],
         "epoch_duration_sec": update_seconds,
         "data_mode": "rollout",

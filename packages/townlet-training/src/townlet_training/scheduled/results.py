@@ -143,7 +143,7 @@ def schedule_row(made: StageUpdate, state: TrainingState, *, anneal: Mapping[str
     values |= {
         "epoch": state.schedule.num_updates,
         "telemetry_version": TELEMETRY_VERSION,
-        "lr": made.planned.learning_rate,
+        "lr": made.update.learning_rate,
         "steps": state.transitions[made.group],
         "epoch_duration_sec": made.seconds,
         "data_mode": "replay" if collected is None else "rollout",
