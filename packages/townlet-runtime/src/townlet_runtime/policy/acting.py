@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import Box, MultiDiscrete, Proposals, Purpose, SavedState, uniforms
+from townlet_behavior import ArrayActions, Box, MultiDiscrete, Proposals, Purpose, SavedState, uniforms
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.drawing import (
     Distribution,
@@ -55,124 +54,58 @@ def propose(
 
 
 def proposals_of(
-    log_probs: NDArray[np.float32],
-    values: NDArray[np.float32] | None,
-    observed: Observed,
-    *,
-    seed: int,
-    tick: int,
-    greedy: bool,
-    temperatures: NDArray[np.float32] | None = None,
-) -> Proposals:
-    """Draw the actions of a policy that has answered.
-
-    Args:
-        log_probs: [N, A].
-        values: [N]; None: not known.
-        observed: the view that they are of.
-        seed: of the draws.
-        tick: the global tick.
-        greedy: take the most probable action instead.
-        temperatures: [N] of the draws; None: 1.
-    """
-    if greedy:
-        actions = greedy_actions(log_probs)
-    else:
-        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick), temperatures)
-    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
-
-
-def proposals_of_parts(
-    log_probs: NDArray[np.float32],
-    values: NDArray[np.float32] | None,
-    observed: Observed,
-    *,
-    actions: MultiDiscrete,
-    seed: int,
-    tick: int,
-    greedy: bool,
-    temperatures: NDArray[np.float32] | None = None,
-) -> Proposals:
-    """Draw an index for each part of a policy that has answered.
-
-    Args:
-        log_probs: [N, sum A_k].
-        values: [N]; None: not known.
-        observed: the view that they are of.
-        actions: the K parts.
-        seed: of the draws.
-        tick: the global tick.
-        greedy: take the most probable indices instead.
-        temperatures: [N] of the draws; None: 1.
-    """
-    if greedy:
-        drawn = greedy_parts(log_probs, sizes=actions.sizes)
-    else:
-        draws = uniforms_of_parts(len(actions.sizes), seed=seed, keys=observed.keys, tick=tick)
-        drawn = sample_parts(log_probs, draws, temperatures, sizes=actions.sizes)
-    return Proposals(actions=drawn, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
-
-
-def proposals_of_numbers(
     params: NDArray[np.float32],
     values: NDArray[np.float32] | None,
     observed: Observed,
     *,
-    box: Box,
-    distribution: Distribution,
     seed: int,
     tick: int,
     greedy: bool,
     temperatures: NDArray[np.float32] | None = None,
+    actions: ArrayActions | None = None,
+    distribution: Distribution = "clipped",
 ) -> Proposals:
-    """Draw the numbers of a policy that has answered.
+    """Draw the actions of a policy that has answered.
 
     Args:
-        params: [N, 2K]; see `policy.drawing`.
+        params: [N, P], see `policy.drawing`.
         values: [N]; None: not known.
         observed: the view that they are of.
-        box: bounds of the K numbers.
-        distribution: of the numbers.
         seed: of the draws.
         tick: the global tick.
-        greedy: take the means instead.
-        temperatures: None; the bridge refuses others with numbers.
+        greedy: take the most probable action instead, of numbers the means.
+        temperatures: [N] of the draws; None: 1, as always of numbers.
+        actions: parts or numbers; None: indices into a vocabulary.
+        distribution: of numbers.
     """
-    if greedy:
-        drawn = greedy_numbers(params, box=box, distribution=distribution)
+    drawn: NDArray[Any]
+    density: NDArray[np.float32] | None = None
+    if actions is None:
+        if greedy:
+            drawn = greedy_actions(params)
+        else:
+            drawn = sample_actions(params, uniforms(seed, Purpose.POLICY, observed.keys, tick), temperatures)
+    elif isinstance(actions, MultiDiscrete):
+        if greedy:
+            drawn = greedy_parts(params, sizes=actions.sizes)
+        else:
+            draws = uniforms_of_parts(len(actions.sizes), seed=seed, keys=observed.keys, tick=tick)
+            drawn = sample_parts(params, draws, temperatures, sizes=actions.sizes)
     else:
-        draws = uniforms_of_numbers(len(box.names), seed=seed, keys=observed.keys, tick=tick)
-        drawn = sample_numbers(params, draws, box=box, distribution=distribution)
-    likely = log_prob_of_numbers(params, drawn, box=box, distribution=distribution)
+        if greedy:
+            drawn = greedy_numbers(params, box=actions, distribution=distribution)
+        else:
+            draws = uniforms_of_numbers(len(actions.names), seed=seed, keys=observed.keys, tick=tick)
+            drawn = sample_numbers(params, draws, box=actions, distribution=distribution)
+        density = log_prob_of_numbers(params, drawn, box=actions, distribution=distribution)
     return Proposals(
-        actions=drawn, log_probs=None, drawn_log_probs=likely, values=values, greedy=greedy, temperatures=temperatures
+        actions=drawn,
+        log_probs=params if density is None else None,
+        drawn_log_probs=density,
+        values=values,
+        greedy=greedy,
+        temperatures=temperatures,
     )
-
-
-class Draw(Protocol):
-    """Makes proposals of the outputs of a policy; see `proposals_of`."""
-
-    def __call__(
-        self,
-        params: NDArray[np.float32],
-        values: NDArray[np.float32] | None,
-        observed: Observed,
-        /,
-        *,
-        seed: int,
-        tick: int,
-        greedy: bool,
-        temperatures: NDArray[np.float32] | None = None,
-    ) -> Proposals: ...
-
-
-def draw_of(spec: SimulationSpec, distribution: Distribution) -> Draw:
-    """Return how the actions of a specification are drawn; `distribution` is that of numbers."""
-    if spec.actions is None:
-        return proposals_of
-    if isinstance(spec.actions, MultiDiscrete):
-        return partial(proposals_of_parts, actions=spec.actions)
-    return partial(proposals_of_numbers, box=spec.actions, distribution=distribution)
 
 
 class ActingPolicy:
@@ -191,7 +124,7 @@ class ActingPolicy:
     def __init__(self, spec: SimulationSpec, *, asks_values: bool, recorded_state: int = 0) -> None:
         self._spec = spec
         self._num_outputs = None if spec.actions is None else spec.actions.num_outputs
-        self._draw = draw_of(spec, "clipped")
+        self._distribution: Distribution = "clipped"
         self._asks_values = asks_values
         self._recorded_state = recorded_state
         self.digest: str | None = None
@@ -223,7 +156,7 @@ class ActingPolicy:
                 f"expected a policy of {self._recorded_state} numbers of recurrent state, as are recorded, got {size}"
             )
         if isinstance(self._spec.actions, Box):
-            self._draw = draw_of(self._spec, distribution_of(policy))
+            self._distribution = distribution_of(policy)
         self.digest = digest
         if not self._asks_values and isinstance(policy, CriticOptional):
             policy = policy.without_values()
@@ -276,7 +209,17 @@ class ActingPolicy:
         if self._num_outputs is not None and params.shape != (len(slots), self._num_outputs):
             expected = [len(slots), self._num_outputs]
             raise SimulationError(f"expected {expected} outputs of the policy, got {list(params.shape)}")
-        return self._draw(params, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
+        return proposals_of(
+            params,
+            values,
+            observed,
+            seed=seed,
+            tick=tick,
+            greedy=greedy,
+            temperatures=temperatures,
+            actions=self._spec.actions,
+            distribution=self._distribution,
+        )
 
     def state_of(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the policy remembers of the agents in `slots` [N] before it is asked, [N, S]: a copy."""
