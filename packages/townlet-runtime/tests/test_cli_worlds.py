@@ -92,6 +92,12 @@ def test_numbers_are_switched_between_and_not_mixed(kind: Kinds, blend: str) -> 
     assert worlds.bridge({"agents": Boats(kind).spec}).blend == blend
 
 
+@pytest.mark.parametrize("blend", ["switch", "mixture"])
+def test_a_blend_that_the_config_says_is_not_replaced(blend: str) -> None:
+    worlds = Worlds.of(config_of({"policy": {"blend": blend}}), WorldOptions(env="boats:Boats"))
+    assert worlds.bridge({"agents": Boats("numbers").spec}).blend == blend
+
+
 def test_the_section_of_the_policy_holds_in_every_world() -> None:
     said = {"policy": {"on_policy_error": "script"}}
     assert Worlds.of(config_of(said)).bridge({}).on_policy_error == "script"

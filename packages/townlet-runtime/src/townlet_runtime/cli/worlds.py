@@ -198,6 +198,8 @@ class Worlds:
     """None: they are no towns."""
     config_bridge: BridgeConfig
     """As the config says, with the commitments of the town."""
+    says_blend: bool
+    """Whether the config says how script and policy are blended."""
     groups: Mapping[str, Members]
     """Agents that are shown as groups of their own, by the name of the group."""
 
@@ -258,6 +260,7 @@ class Worlds:
             make_scored=make_scored if not groups else _Split(make_scored, groups),
             towns=towns,
             config_bridge=bridge_config(config, ratio=0.0),
+            says_blend=config.policy.blend is not None,
             groups=groups,
         )
 
@@ -313,7 +316,8 @@ class Worlds:
         """Return the settings of the bridge at ratio 0.
 
         How long options bind is said by the config in the town, by the specifications elsewhere. Where actions are
-        numbers, each decision is the script's or the policy's: a mixture of both has no density.
+        numbers and the config does not say otherwise, each decision is the script's or the policy's: a mixture of both
+        has no density.
 
         Args:
             specs: of the world, by group of agents.
@@ -332,9 +336,9 @@ class Worlds:
                         f"`{self.environment}`: options of kind `{kind}` bind for {own} ticks in `{spec.name}`, and "
                         f"for {ticks[kind]} in another group"
                     )
+        bridge = replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks))
         has_numbers = any(isinstance(spec.actions, Box) for spec in specs.values())
-        blend = "switch" if has_numbers else self.config_bridge.blend
-        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks), blend=blend)
+        return replace(bridge, blend="switch") if has_numbers and not self.says_blend else bridge
 
 
 def _controller(world: str, name: str | None, *, given: bool) -> ControllerFactory | None:

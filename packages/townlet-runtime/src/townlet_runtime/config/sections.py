@@ -126,9 +126,10 @@ class Job(Section):
 class PolicySettings(Section):
     """`policy`: how the policy's proposals become decisions, in every world."""
 
-    blend: Blend = "mixture"
+    blend: Blend | None = None
     """`mixture`: every decision counts with its probability under script and policy together; `switch`: those of the
-    policy count with the policy's own, and those of the script are foreign."""
+    policy count with the policy's own, and those of the script are foreign. Without it `mixture`; of numbers, which
+    have none, `switch`."""
     on_policy_error: OnPolicyError = "raise"
     """Unusable output of the policy: `raise` stops the tick; `script` lets the script decide, warns and counts."""
     temperature: Annotated[float, Field(gt=0.0)] = 1.0

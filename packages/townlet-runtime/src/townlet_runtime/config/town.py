@@ -345,7 +345,7 @@ def bridge_config(config: Config, *, ratio: float, commitment: CommitmentConfig 
         delay_ticks=config.policy.reaction_delay_ticks,
         handover_ticks=config.policy.handover_ticks,
         on_policy_error=config.policy.on_policy_error,
-        blend=config.policy.blend,
+        blend=config.policy.blend or "mixture",
     )
     return replace(bridge, min_ratio=config.ppo.get("min_ratio", bridge.min_ratio))
 
