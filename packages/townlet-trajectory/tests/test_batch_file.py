@@ -132,6 +132,15 @@ def test_other_npz_files(tmp_path: Path) -> None:
         load_batch(tmp_path / "missing.npz")
 
 
+def test_another_whole_file_is_refused_where_one_was_noted(tmp_path: Path) -> None:
+    noted = save_batch(tmp_path / "b.npz", BATCH)
+    assert save_batch(tmp_path / "same.npz", BATCH, compress=False) == noted
+    assert_identical_batch(load_batch(tmp_path / "same.npz", sha256=noted), BATCH)
+    save_batch(tmp_path / "b.npz", TrajectoryBatch.empty(SCHEMA))
+    with pytest.raises(ManifestError, match=f"expected content with the SHA-256 {noted}, got"):
+        load_batch(tmp_path / "b.npz", sha256=noted)
+
+
 def test_a_changed_array_is_refused(tmp_path: Path) -> None:
     save_batch(tmp_path / "b.npz", BATCH)
     arrays = decode_npz((tmp_path / "b.npz").read_bytes(), "b", names=None)

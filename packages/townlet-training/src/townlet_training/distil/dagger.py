@@ -10,7 +10,6 @@ The result is the best π̂_i on the episodes of selection.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,13 +32,12 @@ from townlet_training.run.state import TrainingState
 from townlet_training.sinks.sink import RunSinks
 from townlet_trajectory import TrajectoryBatch, TrajectorySource
 from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.errors import ManifestError
 from townlet_trajectory.evaluation.gates import gate_level
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, Collector, Evaluator
 from townlet_trajectory.evaluation.results import LEARNED, CloneEpoch, CloneRecord, DaggerRound, RunSummary
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.storage.files import DirectoryLock, make_directory
-from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
-from townlet_trajectory.storage.paths import read_named
 
 log = logging.getLogger(__name__)
 
@@ -269,20 +267,14 @@ class DaggerRun:
     def _write(self, number: int, batches: Mapping[str, TrajectoryBatch]) -> dict[str, str]:
         """Write the states of a round, and return the digests of the files by agent group."""
         make_directory(self._run_dir / ROUNDS_NAME)
-        for group, batch in batches.items():
-            save_batch(self._path(number, group), batch)
-        return {group: _sha256(self._path(number, group)) for group in batches}
+        return {group: save_batch(self._path(number, group), batch) for group, batch in batches.items()}
 
     def _read(self, done: DaggerRound) -> dict[str, TrajectoryBatch]:
-        for group, sha256 in done.states_sha256.items():
-            path = self._path(done.number, group)
-            if _sha256(path) != sha256:
-                raise ResumeError(f"{path}: not the states of round {done.number} that were noted")
-        return {group: load_batch(self._path(done.number, group)) for group in done.states_sha256}
+        noted = done.states_sha256.items()
+        try:
+            return {group: load_batch(self._path(done.number, group), sha256=sha256) for group, sha256 in noted}
+        except ManifestError as error:
+            raise ResumeError(f"not the states of round {done.number} that were noted: {error}") from error
 
     def _path(self, number: int, group: str) -> Path:
         return self._run_dir / ROUNDS_NAME / f"round-{number:03}-{group}.npz"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(read_named(path, max_bytes=MAX_NPZ_BYTES)).hexdigest()

@@ -123,7 +123,7 @@ class DaggerRound:
     env_steps: int
     """World steps of all rounds so far."""
     states_sha256: Mapping[str, str]
-    """Of the file of the round's states, by agent group."""
+    """Of the content of the file of the round's states, by agent group; see `save_batch`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,13 +37,16 @@ _OVERHEAD = 4 << 20
 """More than the headers of `MAX_MEMBERS` members take."""
 
 
-def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = True) -> None:
+def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = True) -> str:
     """Write `batch` as one npz file, all at once.
 
     Args:
         path: is replaced if it exists.
         batch: may be empty.
         compress: with DEFLATE (as `np.savez_compressed`) or not.
+
+    Returns:
+        SHA-256 (hex) of the content, which the file holds too; `load_batch` can be held to it.
 
     Raises:
         ArtifactError: if it cannot be written, or takes more than 2 GiB (`write_shards` takes any amount).
@@ -59,14 +62,19 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
         "schema_version": [*BATCH_VERSION],
         **schema_document(batch.schema),
     }
-    document["sha256"] = arrays_digest(canonical_json(document), arrays)
+    document["sha256"] = sha256 = arrays_digest(canonical_json(document), arrays)
     header = np.frombuffer(readable_json(document), np.uint8)  # which keeps the order of the columns
     write_bytes_atomic(path, encode_npz({_DOCUMENT: header, **arrays}, compress=compress))
+    return sha256
 
 
-def load_batch(path: str | Path) -> TrajectoryBatch:
-    """Read what `save_batch` wrote. Raises `ArtifactError` if the file is missing, damaged, of a newer major version,
-    or contradicts itself."""
+def load_batch(path: str | Path, *, sha256: str | None = None) -> TrajectoryBatch:
+    """Read what `save_batch` wrote, and if asked nothing else than what it wrote with the digest `sha256`.
+
+    Raises:
+        ArtifactError: if the file is missing, damaged, of a newer major version, or contradicts itself.
+        ManifestError: if its content has another digest.
+    """
     arrays = decode_npz(read_named(path, max_bytes=MAX_NPZ_BYTES), path, names=None)
     if (header := arrays.pop(_DOCUMENT, None)) is None:
         raise ManifestError(path, "parse", f"not a {_FORMAT}: no member {_DOCUMENT!r}")
@@ -77,6 +85,8 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
     del document["sha256"]
     if recorded != (actual := arrays_digest(canonical_json(document), arrays)):
         raise ManifestError(path, "verify", f"expected SHA-256 {recorded} of the content, got {actual}")
+    if sha256 not in (None, recorded):
+        raise ManifestError(path, "verify", f"expected content with the SHA-256 {sha256}, got {recorded}")
     try:
         return _batch(arrays, fields)
     except KeyError as error:
