@@ -27,7 +27,9 @@ CONFIG = TrainingConfig(
     ppo=PPOConfig(num_minibatches=2, num_epochs=1),
     bc=BCConfig(num_epochs=2),
 )
-PPO = PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.5, learning_rate=1e-2, clip_range=0.1)
+PPO = PlannedUpdate(
+    stage="ppo", ratio=1.0, kickstart_coef=0.5, learning_rate=1e-2, clip_range=0.1, entropy_coef=0.01, gae_lambda=0.95
+)
 WARM_UP = replace(PPO, stage="warmup", kickstart_coef=0.0)
 
 

@@ -40,7 +40,9 @@ from townlet_trajectory.storage.manifest import manifest_of
 FILES = "weights.safetensors optimizer.safetensors state.json worlds.json worlds.npz manifest.json".split()
 SPECS = {ONE_GROUP: SPEC}
 HERE = Path("checkpoint")
-PLANNED = PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=3e-3, clip_range=0.2)
+PLANNED = PlannedUpdate(
+    stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=3e-3, clip_range=0.2, entropy_coef=0.01, gae_lambda=0.95
+)
 
 
 def learners(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,)) -> GroupLearners:

@@ -28,7 +28,15 @@ from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import ArraySpec
 from townlet_trajectory.evaluation.interfaces import Collected
 
-PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)
+PLANNED = PlannedUpdate(
+    stage="anneal",
+    ratio=0.25,
+    kickstart_coef=0.5,
+    learning_rate=1e-3,
+    clip_range=0.2,
+    entropy_coef=0.01,
+    gae_lambda=0.95,
+)
 CLONED = ClonedScript(
     num_trajectories=4,
     num_steps=100,

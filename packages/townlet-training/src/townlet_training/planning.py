@@ -103,8 +103,8 @@ class UpdateSettings(TypedDict):
     kickstart_coef: float
     learning_rate: float
     clip_range: float
-    entropy_coef: float | None
-    gae_lambda: float | None
+    entropy_coef: float
+    gae_lambda: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +117,8 @@ class PlannedUpdate:
     kickstart_coef: float
     learning_rate: float
     clip_range: float
-    entropy_coef: float | None = None
-    """None: that of the config."""
-    gae_lambda: float | None = None
-    """Likewise."""
+    entropy_coef: float
+    gae_lambda: float
 
     @property
     def settings(self) -> UpdateSettings:
