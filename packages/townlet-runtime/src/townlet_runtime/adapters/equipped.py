@@ -20,7 +20,8 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     Stepped,
 )
-from townlet_runtime.simulation.script import SCRIPTED, script_side
+from townlet_runtime.simulation.script import script_side
+from townlet_trajectory.evaluation.results import SCRIPTED
 
 
 @dataclass(frozen=True, kw_only=True)

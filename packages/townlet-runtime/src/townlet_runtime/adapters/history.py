@@ -243,8 +243,6 @@ class History:
         self._actions[: len(actions)] = actions
 
 
-SCRIPTED = "scripted"
-
 KIND = "wait"
 """The kind of every action of other people's worlds: that of waiting, which never binds for longer than its tick."""
 

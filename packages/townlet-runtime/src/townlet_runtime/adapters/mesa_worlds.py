@@ -30,8 +30,8 @@ from townlet_runtime.adapters.history import (
 from townlet_runtime.errors import EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
-from townlet_runtime.simulation.script import SCRIPTED
 from townlet_trajectory import ACTION_MASK
+from townlet_trajectory.evaluation.results import SCRIPTED
 
 Model = Any
 """A `mesa.Model`, of Mesa 3."""

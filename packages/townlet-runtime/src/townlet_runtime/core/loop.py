@@ -31,8 +31,6 @@ from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
 _N = TypeVar("_N", int, float)
 
-"""The behavior that is blended with, where a simulation has it."""
-
 
 def runtimes_of(
     simulation: GroupedSimulation,

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from townlet_behavior import BatchController, NoProposals
 from townlet_runtime.simulation.interface import GroupedSimulation
-
-SCRIPTED = "scripted"
-"""Name of the behavior that is blended with."""
+from townlet_trajectory.evaluation.results import SCRIPTED
 
 
 def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:
