@@ -69,27 +69,41 @@ def uniforms(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> ND
     Returns:
         [N] float64. Row i depends on `keys[i]` alone, not on who else is there.
     """
-    bits = _mix_array(keys + np.uint64(_stream(seed, purpose)))
-    bits += np.uint64(tick & _MASK)
-    bits = _mix_array(bits)
+    bits = _mixed_sum(_stream(seed, purpose).mixed(keys), tick)
     bits >>= _ELEVEN
     return bits.astype(np.float64) * 2.0**-53
 
 
-@lru_cache(maxsize=1024)
-def _stream(seed: int, purpose: int) -> int:
-    return mix((mix(seed & _MASK) + purpose) & _MASK)
+class _Stream:
+    """The draws of one seed and purpose. Agents stay for many ticks, so that their half of the work is kept."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._latest = b"", np.empty(0, np.uint64)
+
+    def mixed(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """mix(mix(mix(seed) + purpose) + key) of each key, not to be written to."""
+        agents, bits = self._latest
+        if (given := keys.tobytes()) != agents:
+            bits = _mixed_sum(keys, self._number)
+            self._latest = given, bits
+        return bits
+
+
+@lru_cache(maxsize=128)
+def _stream(seed: int, purpose: int) -> _Stream:
+    return _Stream(mix((mix(seed & _MASK) + purpose) & _MASK))
 
 
 # Arrays of one element convert faster than Python integers or numpy scalars, and these run every tick.
-_GAMMA_ARRAY, _FIRST_ARRAY, _SECOND_ARRAY, _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE, _ELEVEN = (
-    np.array(value, np.uint64) for value in (_GOLDEN_GAMMA, _FIRST, _SECOND, 30, 27, 31, 11)
+_FIRST_ARRAY, _SECOND_ARRAY, _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE, _ELEVEN = (
+    np.array(value, np.uint64) for value in (_FIRST, _SECOND, 30, 27, 31, 11)
 )
 
 
-def _mix_array(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`mix` of every element; array arithmetic wraps by itself."""
-    z = z + _GAMMA_ARRAY
+def _mixed_sum(states: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
+    """`mix` of every state plus a number; array arithmetic wraps by itself."""
+    z = states + np.array((number + _GOLDEN_GAMMA) & _MASK, np.uint64)
     z ^= z >> _THIRTY
     z *= _FIRST_ARRAY
     z ^= z >> _TWENTY_SEVEN

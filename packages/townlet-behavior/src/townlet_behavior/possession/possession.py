@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import ActionSpec
+from ..decisions import constants_of
 from ..errors import PossessionError, StateError
 from ..forms import Actions, OneAction, one_form
 from ..saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
@@ -258,7 +259,7 @@ class Possession:
             possessed [N] bool, and actions, N rows, -1 or NaN where nothing was fed.
         """
         if not self._num_possessed:
-            return np.zeros(len(slots), np.bool_), self._no_wishes[: len(slots)]
+            return constants_of(len(slots)).nowhere, self._no_wishes[: len(slots)]
         with self.lock:
             self._expire(tick)
             return self._until.take(slots) != _FREE, self._inputs.offer(slots)
