@@ -24,7 +24,7 @@ from .proposers import AskedScript
 from .saving import Saved, SavedState, check_array, check_names, join_groups, split_groups
 from .steps import blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone, take_only_actions
 from .tally import Tally, TallyCounter
-from .views import ArgumentsView, View, check_slots, check_view, where_rows
+from .views import ArgumentsView, View, check_slots, check_view
 from .vocabulary import ActionVocabulary
 
 

@@ -300,7 +300,8 @@ class Possession:
         """End the possession of agents that have left; their slots hold nobody until they are present again."""
         with self.lock:
             self._presence.leave(slots)
-            self._free(slots[self._until[slots] != _FREE], "ended")
+            if self._num_possessed:
+                self._free(slots[self._until[slots] != _FREE], "ended")
             self._handover.forget(slots)
 
     # Saving
@@ -360,6 +361,8 @@ class Possession:
         self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)), "lapsed")
 
     def _free(self, possessed: NDArray[np.int64], reason: EndReason) -> None:
+        if not len(possessed):
+            return
         for slot in possessed.tolist():
             self._inputs.end_all(slot, reason)
             for tell in self._tellers if reason != "released" else ():
