@@ -30,6 +30,7 @@ of the layers, and not empty."""
 Floats = NDArray[np.float32]
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class Tanh(nn.Module):
@@ -135,6 +136,16 @@ class AddedInputs(nn.Module):
         return nn.functional.linear(encoded.index_select(1, self.columns), self.weight)
 
 
+def in_memory(layer: _Module) -> _Module:
+    """Give the weights of a `layer` that was made on the meta device their memory, and no numbers yet.
+
+    `to_empty` does the same, and imports sympy for it: 0.4 s.
+    """
+    for name, weight in list(layer.named_parameters(recurse=False)):
+        setattr(layer, name, nn.Parameter(torch.empty(weight.shape)))
+    return layer
+
+
 def initialized(layer: _Layer, initialization: Initialization, *, gain: float, generator: torch.Generator) -> _Layer:
     """Draw the weights of a `layer` that was made on the meta device, where nothing is drawn.
 
@@ -147,7 +158,7 @@ def initialized(layer: _Layer, initialization: Initialization, *, gain: float, g
     Returns:
         The layer, in memory.
     """
-    layer = layer.to_empty(device="cpu")
+    layer = in_memory(layer)
     bias = layer.bias
     if initialization == "orthogonal":
         nn.init.orthogonal_(layer.weight, gain, generator=generator)
@@ -175,7 +186,7 @@ def initialized_gru(
     Returns:
         The GRU, in memory.
     """
-    gru = nn.GRU(num_inputs, num_units, device="meta").to_empty(device="cpu")
+    gru = in_memory(nn.GRU(num_inputs, num_units, device="meta"))
     bound = 1.0 / math.sqrt(num_units)
     for name, weight in gru.named_parameters():
         if initialization == "uniform":
@@ -213,7 +224,7 @@ def hidden_layers(sizes: Sequence[int], config: NetworkConfig, *, generator: tor
 
 
 def _zeros(fan_in: int, fan_out: int) -> nn.Linear:
-    layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
+    layer = in_memory(nn.Linear(fan_in, fan_out, device="meta"))
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
