@@ -40,6 +40,23 @@ def append(buffer: RolloutBuffer, tick: int, numbers: list[int]) -> None:
     buffer.finish(np.array(numbers, np.float32) / 2, presence_of(len(numbers)))
 
 
+def append_lent(buffer: RolloutBuffer, tick: int, numbers: list[int], *, lent: int) -> None:
+    """The rows are lent while the tick before goes on, and once more if they are not as many as were expected."""
+    buffer.begin(tick - 1, 2, seen([8, 8], tick - 1))
+    buffer.decide(decided([8, 8]))
+    room = buffer.lend(lent)
+    room["x"][...] = np.nan
+    buffer.finish(np.array([4, 4], np.float32), presence_of(2))
+    if lent != len(numbers):
+        room = buffer.lend(len(numbers))
+    room["x"][...] = seen(numbers, tick)["x"]
+    buffer.begin(tick, len(numbers), dict(room))
+    assert buffer.in_progress("x").base is room["x"].base
+    assert np.shares_memory(buffer.in_progress("x"), room["x"]) == (len(numbers) > 0)
+    buffer.decide(decided(numbers))
+    buffer.finish(np.array(numbers, np.float32) / 2, presence_of(len(numbers)))
+
+
 def assert_holds(buffer: RolloutBuffer, rows: list[tuple[int, int]]) -> None:
     """`rows`: tick and number of each."""
     ticks, numbers = [tick for tick, _ in rows], [number for _, number in rows]
@@ -141,6 +158,44 @@ def test_a_refused_tick_can_be_begun_again() -> None:
     assert_holds(buffer, [(0, 1), (1, 2)])
 
 
+def test_rows_that_are_lent_are_kept_where_they_are() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=5)
+    append_lent(buffer, 1, [1, 2], lent=2)
+    assert_holds(buffer, [(0, 8), (0, 8), (1, 1), (1, 2)])
+    # The next rows do not fit where these are: others are lent, and the tick between goes on where it is.
+    append_lent(buffer, 3, [3, 4, 5], lent=3)
+    assert_holds(buffer, [(0, 8), (0, 8), (1, 1), (1, 2), (2, 8), (2, 8), (3, 3), (3, 4), (3, 5)])
+
+
+def test_rows_that_were_lent_in_vain_leave_no_gap() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    append(buffer, 0, [1])
+    buffer.begin(1, 2, seen([7, 7], 1))  # never decided
+    room = buffer.lend(2)
+    room["x"][...] = seen([2, 3], 1)["x"]
+    buffer.begin(1, 2, dict(room))
+    buffer.decide(decided([2, 3]))
+    buffer.finish(np.array([1, 1.5], np.float32), presence_of(2))
+    assert_holds(buffer, [(0, 1), (1, 2), (1, 3)])
+
+
+def test_other_arrays_than_those_lent_are_copied() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    buffer.lend(2)["x"][...] = np.nan
+    append(buffer, 0, [1, 2])
+    assert_holds(buffer, [(0, 1), (0, 2)])
+
+
+def test_lent_rows_are_checked() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    room = buffer.lend(1)
+    room["x"][...] = np.inf
+    with pytest.raises(NonFiniteError):
+        buffer.begin(0, 1, dict(room))
+    append(buffer, 0, [1])
+    assert_holds(buffer, [(0, 1)])
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
@@ -222,14 +277,22 @@ def test_every_dtype_and_shape_comes_back(seed: int, sizes: list[int], chunk_row
 @pytest.mark.property
 @given(
     st.integers(1, 7),
-    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["append", "refused", "clear", "drop"])), max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 7), st.sampled_from(["append", "lent", "misjudged", "refused", "clear", "drop"])),
+        max_size=40,
+    ),
 )
 def test_a_buffer_is_a_deque_of_ticks(chunk_rows: int, moves: list[tuple[int, str]]) -> None:
     buffer = RolloutBuffer(NARROW, chunk_rows=chunk_rows)
     model: deque[list[tuple[int, int]]] = deque()
-    for tick, (size, move) in enumerate(moves):
+    for tick, (size, move) in zip(range(1, 2 * len(moves), 2), moves, strict=True):
         numbers = [tick + number for number in range(size)]
-        if move == "append":
+        if move in ("lent", "misjudged"):
+            append_lent(buffer, tick, numbers, lent=size + (move == "misjudged"))
+            model.append([(tick - 1, 8), (tick - 1, 8)])
+            if size:
+                model.append([(tick, number) for number in numbers])
+        elif move == "append":
             append(buffer, tick, numbers)
             if size:
                 model.append([(tick, number) for number in numbers])

