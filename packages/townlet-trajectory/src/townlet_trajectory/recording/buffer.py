@@ -23,95 +23,14 @@ from townlet_trajectory.data.schema import REWARD_TERM, ArraySpec, TrajectorySch
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ShapeError
 from townlet_trajectory.recording.roster import Presence
+from townlet_trajectory.recording.segment import Kept, Segment, TickRows, scalar_layout_of
 
 _FLOAT32 = np.dtype(np.float32)
-_ALIGNMENT = 8
 NO_TERMS: Mapping[str, NDArray[np.float32]] = {}
 """A reward without named parts."""
 
 # The stubs of numpy call an array a buffer from Python 3.12 on only.
 _bytes_of: Callable[[tuple[Array, ...]], bytes] = b"".join  # type: ignore[assignment]
-
-
-TickRows = tuple[int, int, int, Presence]
-"""The complete rows of one tick: the tick, how many, the first one's place in the segment, whose they are. A plain
-tuple, for one is made at every tick."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScalarLayout:
-    """Places in memory of the decisions without a shape, of the reward and of its parts.
-
-    They are bytes: of a tick of N rows there are first N values of one column, then N of the next, so that one call
-    writes them all, however many columns there are. The widest dtypes come first, so that every value is aligned.
-    """
-
-    columns: Mapping[str, tuple[int, np.dtype[np.generic]]]
-    """Bytes of a row before it, and dtype, by name, in the order they are kept."""
-    reward: int
-    """Bytes of a row before the reward, which comes behind the decisions."""
-    terms: Mapping[str, tuple[int, np.dtype[np.generic]]]
-    """Of the parts of the reward, which come behind it."""
-    row_bytes: int
-    """Bytes of a row, a multiple of 8."""
-
-
-def scalar_layout_of(schema: TrajectorySchema) -> ScalarLayout:
-    """The layout for the decisions of `schema`."""
-    parts = [REWARD_TERM + term for term in schema.reward_terms]
-    dtypes = {name: spec.numpy_dtype for name, spec in schema.decisions.items() if not spec.shape and name not in parts}
-    columns, end = {}, 0
-    for name in sorted(dtypes, key=lambda name: -dtypes[name].itemsize):
-        columns[name] = (end, dtypes[name])
-        end += dtypes[name].itemsize
-    reward = _aligned(end, _FLOAT32.itemsize)
-    terms = {name: (reward + (index + 1) * _FLOAT32.itemsize, _FLOAT32) for index, name in enumerate(parts)}
-    size = reward + (len(parts) + 1) * _FLOAT32.itemsize
-    return ScalarLayout(columns=columns, reward=reward, terms=terms, row_bytes=_aligned(size, _ALIGNMENT))
-
-
-class Segment:
-    """Room for `capacity` rows; memory is taken once, and never moved."""
-
-    def __init__(self, schema: TrajectorySchema, layout: ScalarLayout, capacity: int) -> None:
-        self.capacity = capacity
-        self.ticks: deque[TickRows] = deque()
-        """The ticks that are kept, oldest first; their rows are consecutive."""
-        self.tensors: dict[str, Array] = {
-            name: np.empty((capacity, *spec.shape), spec.dtype)
-            for name, spec in {**schema.observations, **schema.decisions}.items()
-            if name not in layout.columns and name not in layout.terms
-        }
-        """The observations, and the decisions with a shape, each [capacity, ...]."""
-        self._layout = layout
-        self._bytes = np.empty(capacity * layout.row_bytes, np.uint8)
-        self.scalars = self._bytes.data
-        """The other columns, as the layout says."""
-
-    def column(self, name: str) -> Array:
-        """The kept rows of an observation or a decision; not to be written to."""
-        if name in self.tensors:
-            return self.tensors[name][self._rows]
-        return self._scalar(*(self._layout.columns[name] if name in self._layout.columns else self._layout.terms[name]))
-
-    def rewards(self) -> Array:
-        """The rewards of the kept rows."""
-        return self._scalar(self._layout.reward, _FLOAT32)
-
-    @property
-    def _rows(self) -> slice:
-        if not self.ticks:
-            return slice(0, 0)
-        last = self.ticks[-1]
-        return slice(self.ticks[0][2], last[2] + last[1])
-
-    def _scalar(self, before: int, dtype: np.dtype[np.generic]) -> Array:
-        rows, itemsize = self._rows, dtype.itemsize
-        sizes, firsts = np.array([tick[1:3] for tick in self.ticks], np.int64).reshape(-1, 2).T
-        # Row r of the N rows of a tick that begin at row f is at byte f · row_bytes + N · before + (r - f) · itemsize.
-        shifts = firsts * (self._layout.row_bytes // itemsize - 1) + sizes * (before // itemsize)
-        values: Array = self._bytes.view(dtype)[np.arange(rows.start, rows.stop) + np.repeat(shifts, sizes)]
-        return values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -301,22 +220,14 @@ class RolloutBuffer:
             places = np.arange(self._num_rows)
         ticks, rewards = np.empty_like(places), np.empty(len(places), np.float32)
         ticks[places] = np.repeat(blocks[:, 0], blocks[:, 1])
-        rewards[places] = np.concatenate([segment.rewards() for segment in self._segments])
+        kept = [segment.kept() for segment in self._segments]
+        rewards[places] = np.concatenate([part.rewards() for part in kept])
         return Rows(
-            observations={name: self._column(name, spec, places) for name, spec in self._schema.observations.items()},
-            decisions={name: self._column(name, spec, places) for name, spec in self._schema.decisions.items()},
+            observations={name: _column(name, spec, kept, places) for name, spec in self._schema.observations.items()},
+            decisions={name: _column(name, spec, kept, places) for name, spec in self._schema.decisions.items()},
             rewards=rewards,
             ticks=ticks,
         )
-
-    def _column(self, name: str, spec: ArraySpec, places: NDArray[np.int64]) -> Array:
-        column: Array = np.empty((len(places), *spec.shape), spec.dtype)
-        first = 0
-        for segment in self._segments:
-            part = segment.column(name)
-            column[places[first : first + len(part)]] = part
-            first += len(part)
-        return column
 
     def _check_finite(self, name: str, column: Array) -> None:
         if column.dtype != _FLOAT32 or column.shape != self._shape:
@@ -393,5 +304,11 @@ def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Array]], tuple[Arr
     return lambda columns: tuple(columns[name] for name in names)
 
 
-def _aligned(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment
+def _column(name: str, spec: ArraySpec, kept: list[Kept], places: NDArray[np.int64]) -> Array:
+    column: Array = np.empty((len(places), *spec.shape), spec.dtype)
+    first = 0
+    for rows in kept:
+        part = rows.column(name)
+        column[places[first : first + len(part)]] = part
+        first += len(part)
+    return column
