@@ -17,6 +17,8 @@ from pathlib import Path
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
+from townlet_runtime.core.second_process import SecondProcess
+from townlet_runtime.core.shared_evaluator import SharedEvaluator
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
@@ -30,6 +32,7 @@ from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
+from townlet_trajectory.evaluation.interfaces import AnyActor
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 try:
@@ -227,6 +230,7 @@ def prepare_run(
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
+    second: SecondProcess | None = None,
 ) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
@@ -245,15 +249,18 @@ def prepare_run(
         opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended; oldest first.
+        second: plays episodes beside this process, in worlds that it was told; None: they are played here.
 
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
     specs, collector, evaluator = _specs_of(worlds, data, config), None, None
+    specs = specs if initial is None else initial.fitting(specs)
     if worlds is not None:
         collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
-        evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+        own = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+        evaluator = own if second is None else SharedEvaluator(own, second, packed=partial(_packed, specs))
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -262,7 +269,7 @@ def prepare_run(
         config,
         collector,
         evaluator,
-        specs=specs if initial is None else initial.fitting(specs),
+        specs=specs,
         frozen=opponents,
         run_dir=run_dir,
         data=_sources(data),
@@ -271,6 +278,14 @@ def prepare_run(
         notes={**notes, **device_note(config)},
         resume=resume,
     )
+
+
+def _packed(specs: Mapping[str, PolicySpec], actors: Mapping[str, AnyActor]) -> bytes | None:
+    """The policies in one piece; None where one of them is not a network."""
+    networks = {group: actor for group, actor in actors.items() if isinstance(actor, ActorCritic)}
+    if networks.keys() != actors.keys():
+        return None
+    return InitialPolicy.of(networks, {group: specs[group] for group in networks}).packed()
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:

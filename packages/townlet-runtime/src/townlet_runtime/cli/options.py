@@ -20,6 +20,7 @@ MAX_SEED = 2**63 - 1
 MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
 MAX_THREADS = 1024
+MAX_PROCESSES = 2
 MAX_RUNS = 1000
 MAX_TELEMETRY_TICKS = 10**6
 
@@ -199,6 +200,16 @@ Threads = Annotated[
         parser=whole_number(1, MAX_THREADS),
         metavar="N",
         help="CPU threads.  [default: 2, or as many as there are]",
+        show_default=False,
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1, MAX_PROCESSES),
+        metavar="N",
+        help="2: a second process plays episodes of evaluations. No result depends on it.  [default: 2, if the CPUs "
+        "carry it]",
         show_default=False,
     ),
 ]

@@ -8,7 +8,7 @@ import stat
 import sys
 from pathlib import Path
 
-from townlet_runtime.cli.options import MAX_THREADS
+from townlet_runtime.cli.options import MAX_PROCESSES, MAX_THREADS
 
 BEGUN = "begun.json"
 """As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""
@@ -36,6 +36,11 @@ def default_jobs(threads: int) -> int:
     if sys.platform == "linux":
         cpus = len(os.sched_getaffinity(0))  # a container may leave a process fewer than the machine has
     return max(1, cpus // threads)
+
+
+def default_processes(threads: int) -> int:
+    """Return how many processes of so many threads play episodes where none is named: two, if the CPUs carry them."""
+    return min(MAX_PROCESSES, default_jobs(threads))
 
 
 def threads_of_run(run_dir: Path) -> int | None:

@@ -34,6 +34,8 @@ class TrainOptions:
     """The options of `townlet train`; None where one was not given."""
 
     threads: int
+    processes: int | None = None
+    """That play episodes: this one, or this one and another; None: as many as there is work for."""
     config: Path | None = None
     world: WorldOptions = field(default_factory=WorldOptions)
     mode: str | None = None
@@ -98,6 +100,7 @@ class TrainPlan:
     init_from: Path | None
     """Directory of the policy that a new run begins with; None: a fresh one."""
     threads: int
+    processes: int | None
     manifest: Path | None
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
@@ -151,6 +154,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         begun=begun,
         init_from=options.init_from,
         threads=options.threads,
+        processes=options.processes,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
     )
