@@ -32,7 +32,6 @@ from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.evaluation.interfaces import AnyActor
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 try:
@@ -60,7 +59,7 @@ try:
         set_priors,
     )
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-    from townlet_training.run.initial import InitialPolicy, initial_of_run
+    from townlet_training.run.initial import InitialPolicy, initial_of_run, packed_actors
     from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
@@ -68,6 +67,7 @@ try:
     from townlet_training.scheduled.data import Record, RunWorlds, record_seed
     from townlet_training.scheduled.results import ScheduleOutcome
     from townlet_training.scheduled.run import ScheduledRun
+    from townlet_training.threads import default_threads, measured_threads
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise
@@ -98,9 +98,11 @@ __all__ = [
     "adapted_groups",
     "adapted_policy",
     "copied_initial",
+    "default_threads",
     "device_note",
     "export_policy",
     "initial_of_run",
+    "measured_threads",
     "newest_state",
     "policy_specs",
     "prepare_run",
@@ -260,7 +262,7 @@ def prepare_run(
     if worlds is not None:
         collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
         own = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-        evaluator = own if second is None else SharedEvaluator(own, second, packed=partial(_packed, specs))
+        evaluator = own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -278,14 +280,6 @@ def prepare_run(
         notes={**notes, **device_note(config)},
         resume=resume,
     )
-
-
-def _packed(specs: Mapping[str, PolicySpec], actors: Mapping[str, AnyActor]) -> bytes | None:
-    """The policies in one piece; None where one of them is not a network."""
-    networks = {group: actor for group, actor in actors.items() if isinstance(actor, ActorCritic)}
-    if networks.keys() != actors.keys():
-        return None
-    return InitialPolicy.of(networks, {group: specs[group] for group in networks}).packed()
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:

@@ -20,6 +20,7 @@ from townlet_training.run.agent_groups import network_of
 from townlet_training.run.checkpoint import MAX_CHECKPOINT_BYTES, CheckpointStore, parse_tensors, read_checkpoint
 from townlet_training.run.directory import CHECKPOINTS_NAME
 from townlet_trajectory import ArtifactError
+from townlet_trajectory.evaluation.interfaces import AnyActor
 from townlet_trajectory.storage.json import readable_json
 from townlet_trajectory.storage.manifest import read_directory, write_directory
 
@@ -151,6 +152,18 @@ class InitialPolicy:
         if weights_digest(weights) != record.weights_sha256:
             raise CheckpointError(path, "verify", f"the weights are not those of {record.weights_sha256}")
         return cls(specs=record.specs, network=record.network, weights=weights)
+
+
+def packed_actors(specs: Mapping[str, PolicySpec], actors: Mapping[str, AnyActor]) -> bytes | None:
+    """Pack the policies that `actors` are; both arguments are by agent group.
+
+    Returns:
+        The bytes that `InitialPolicy.unpacked` takes; None where one of them is no network.
+    """
+    networks = {group: actor for group, actor in actors.items() if isinstance(actor, ActorCritic)}
+    if networks.keys() != actors.keys():
+        return None
+    return InitialPolicy.of(networks, {group: specs[group] for group in networks}).packed()
 
 
 def initial_of_run(run_dir: Path) -> InitialPolicy:

@@ -127,11 +127,9 @@ class TrainingOrchestrator:
         specs, has_world = self._learners.specs, collector is not None and evaluator is not None
         require_origin(config.mode, data, specs.keys(), has_world=has_world, begins_trained=initial is not None)
         collector, evaluator = self._learners.opponents.against(collector, evaluator)
-        self._config = config
+        self._config, self._run_dir = config, run_dir
         self._experience = RunExperience(collector, run_dir=run_dir)
-        self._run_dir = run_dir
-        self._data = data
-        self._resume = resume
+        self._data, self._resume = data, resume
         self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
         self._schedule, num_evaluations = None, 0
         if config.mode != "bc":

@@ -131,8 +131,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
     with ExitStack() as opened:
         # Not before everything that can be refused without it was: the trainer takes seconds to import.
         initial = _initial(plan)
-        config, training = settings_of(plan, initial)
-        plan = replace(plan, config=config)
+        plan, training = settings_of(plan, initial)
         # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
         require_report_extra()
         if plan.environment is None:

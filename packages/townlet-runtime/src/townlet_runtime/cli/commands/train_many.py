@@ -26,7 +26,7 @@ from townlet_runtime.cli.console import (
     signalled,
     stop_on_signals,
 )
-from townlet_runtime.cli.options import SeedList
+from townlet_runtime.cli.options import AUTO_THREADS, SeedList
 from townlet_runtime.cli.threads import default_jobs, default_processes
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
@@ -58,6 +58,12 @@ class _Command:
     """None: the default."""
     arguments: Sequence[str]
     """The options that each run is given, as they are typed."""
+
+    @property
+    def threads(self) -> list[str]:
+        """The threads of each run as they are typed; nothing where the rule holds."""
+        asked = self.train.threads
+        return [] if asked is None else ["--threads", "auto" if asked == AUTO_THREADS else str(asked)]
 
     @property
     def places(self) -> int:
@@ -203,9 +209,9 @@ def _run(options: _Command, folder: Path, seed: int) -> SeedRun:
     else:
         config = [] if options.train.config is None else [str(options.train.config)]
         command += [*config, "--run-dir", str(path), "--seed", str(seed)]
-    command += ["--threads", str(options.train.threads), *options.arguments]
+    command += [*options.threads, *options.arguments]
     if "--processes" not in options.arguments:
-        command += ["--processes", str(default_processes(options.train.threads * options.places))]
+        command += ["--processes", str(default_processes((options.train.threads or 1) * options.places))]
     return SeedRun(seed=seed, path=path, command=command)
 
 
@@ -325,7 +331,7 @@ def _resume_command(options: _Command, folder: Path) -> str:
     config = [] if options.train.config is None else [str(options.train.config)]
     jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
     parts = ["townlet", "train", *config, "--resume", str(folder), "--seeds", options.seeds.text, *jobs]
-    return shlex.join([*parts, "--threads", str(options.train.threads), *options.arguments])
+    return shlex.join([*parts, *options.threads, *options.arguments])
 
 
 def _finish(runs: Sequence[SeedRun], folder: Path, console: Console) -> int:
