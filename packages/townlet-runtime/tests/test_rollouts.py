@@ -494,6 +494,32 @@ def test_no_more_worlds_are_alive_than_were_asked_for(episodes: int, num_worlds:
     assert played[:episodes] == list(range(episodes)) and set(played[episodes:]) <= {episodes - 1}
 
 
+@pytest.mark.parametrize(
+    ("episodes", "num_worlds", "sizes"),
+    [(31, 64, [31]), (32, 64, [16, 16]), (50, 32, [25, 25]), (50, 16, [13] * 4), (33, 40, [17, 17]), (1, 4, [1])],
+)
+def test_episodes_are_divided_into_waves_that_two_processes_can_share(
+    episodes: int, num_worlds: int, sizes: list[int]
+) -> None:
+    seeds = 2**31 + np.arange(episodes)
+    waves = evaluator(num_worlds=num_worlds).waves(seeds)
+    assert [len(wave) for wave in waves] == sizes
+    played = np.concatenate(waves)
+    assert played[:episodes].tolist() == seeds.tolist() and set(played[episodes:]) <= {seeds[-1]}
+
+
+@pytest.mark.parametrize("player", ["scripted", "random", "policy"])
+def test_a_wave_alone_scores_as_among_the_others(player: str) -> None:
+    policy = {AGENTS: LinearPolicy(Corridor(CONFIG).spec, seed=1)}
+    own, seeds = evaluator(num_worlds=4), 2**31 + np.arange(10)
+    waves = [own.wave(policy if player == "policy" else player, seeds=wave, sample=False) for wave in own.waves(seeds)]
+    together = waves[0].followed_by(waves[1]).followed_by(waves[2].first(2))
+    if player == "policy":
+        assert together == own.evaluate(policy, seeds=seeds, sample=False)
+    else:
+        assert together == own.baseline(player, seeds=seeds)
+
+
 def test_there_must_be_a_world_to_play_in() -> None:
     with pytest.raises(SimulationError, match="`num_worlds` must be at least 1, got 0"):
         evaluator(num_worlds=0)

@@ -58,7 +58,6 @@ class AdaptOptions:
     """`P` of all new actions, or `KEY=P`."""
     renamed: Mapping[str, str]
     seed: int
-    threads: int
 
 
 class _Rows(NamedTuple):
@@ -219,7 +218,7 @@ def _write(
         record.write(folder / ADAPTED)
         BegunFile(
             schema_version=2,
-            threads=options.threads,
+            threads=1,
             environment=worlds.environment,
             controller=worlds.controller,
             guardrails=worlds.guardrails,
