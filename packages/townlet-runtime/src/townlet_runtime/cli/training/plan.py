@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
@@ -185,6 +186,7 @@ def _mode(config: Config, behaviors: Sequence[str]) -> Mode:
 
 def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[Config, TrainingConfig]:
     """Decide the settings of training completely; return the config with all of them written out, and themselves."""
+    import_trainer()
     from townlet_runtime.cli.training.run_starts import with_network
     from townlet_runtime.training_settings import preset_name_for, training_config, training_fields
 
