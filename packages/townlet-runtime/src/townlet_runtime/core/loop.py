@@ -288,7 +288,8 @@ class GroupedLoop:
         for _ in range(ticks):
             env_steps += count_worlds(runtimes, specs)
             for stepped in self.step().values():
-                events += stepped.events
+                if spec.event_names:
+                    events += stepped.events
                 agent_ticks += len(stepped.rewards)
                 reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
                 for name, term in stepped.reward_terms.items():
