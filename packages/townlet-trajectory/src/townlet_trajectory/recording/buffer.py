@@ -126,11 +126,10 @@ class RolloutBuffer:
                 column = observations[name]
                 if column.dtype != dtype or column.shape != shape:
                     refuse_column(name, column, dtype, shape)
-                # Checked first, for then the copy finds it in the cache: a sixth faster at 1,000 agents.
+                if name not in there:
+                    stores[name][rows] = column
                 if must_be_finite and not is_finite(column):
                     refuse_infinite(name, column, tick)
-                if column is not there.get(name):
-                    stores[name][rows] = column
         except KeyError:
             refuse_names("observations", observations, self._schema.observations)
         self._end = rows.stop
