@@ -17,6 +17,7 @@ from townlet_trajectory import ACTION_MASK, Box, MultiDiscrete, StepBatch, Traje
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic
+    from townlet_training.network.trunk import Trunk
 
 Actions: TypeAlias = NDArray[np.number[Any]]
 """Indices [N] int64; of array actions [N, K], int64 or float32."""
@@ -25,6 +26,8 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 CHUNK = 4096
 """Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
+_CACHED = 1024
+"""Rows evaluated at once in numpy: their hidden layers stay in the processor's cache."""
 
 
 def require_columns(batch: TrajectoryBatch | StepBatch, *names: str, otherwise: str = "") -> None:
@@ -186,7 +189,7 @@ def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:
         NonFiniteError: if one is not finite.
     """
     with torch.no_grad():
-        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(features, CHUNK)])
+        values = _said(network, network.critic, features).squeeze(-1)
     _require_finite("values", values)
     return values
 
@@ -206,9 +209,24 @@ def params_of(network: ActorCritic, features: Tensor, action_mask: Tensor | None
         NonFiniteError: if an output is not finite, that of a forbidden action too.
     """
     with torch.no_grad():
-        outputs = torch.cat([network.outputs(chunk) for chunk in torch.split(features, CHUNK)])
+        outputs = network.completed(_said(network, network.policy, features))
         _require_finite("log-probabilities", outputs)
         return network.distribution.params(outputs, action_mask)
+
+
+def _said(network: ActorCritic, trunk: Trunk, features: Tensor) -> Tensor:
+    """Evaluate the head [N, O] of one of the trunks on `features` [N, F]."""
+    if features.device.type != "cpu":
+        return torch.cat([trunk(chunk) for chunk in torch.split(features, CHUNK)])
+    # In numpy, as while acting: it takes two thirds to four fifths of the time.
+    array, twin = features.numpy(), network.array_trunk(trunk)
+    starts = range(0, max(len(array), 1), _CACHED)
+    return torch.from_numpy(np.concatenate([twin(array[start : start + _CACHED]) for start in starts]))
+
+
+def at_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """Return `rows` at `index`, which is on the CPU."""
+    return rows.index_select(0, index.to(rows.device))
 
 
 def _require_finite(stage: str, outputs: Tensor) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -18,10 +17,11 @@ from townlet_training.network.blocks import Wiring, num_inputs_of
 from townlet_training.network.body import ArrayBody, body_of
 from townlet_training.network.distributions import Categorical, Distribution
 from townlet_training.network.encoders import encoder_kinds
-from townlet_training.network.features import Features, Fragments
 from townlet_training.network.gaussian import Gaussian, distribution_of
+from townlet_training.network.memory import Features, Fragments
 from townlet_training.network.statistics import CLIP, Normalized
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
+from townlet_training.network.weights import lay_side_by_side
 from townlet_trajectory import ACTION_MASK
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ class ActorCritic(Normalized):
         self.front = body_of(self.observation_shapes, critic_only, self.kinds, config, generator=generator)
         self._build_trunks(wiring, generator)
         self.add_buffers()
-        self._twins: _Twins | None = None
+        lay_side_by_side(tuple(self.parameters()))
+        # In numpy; they follow the weights as long as these change in place.
+        self._array_trunks: dict[Trunk, ArrayTrunk] = {}
+        self._array_body: ArrayBody | None = None
 
     def _build_trunks(self, wiring: Wiring | None, generator: torch.Generator) -> None:
         config, head = self.config, self.distribution.head_size
@@ -185,7 +188,7 @@ class ActorCritic(Normalized):
 
     def __getstate__(self) -> dict[str, Any]:
         # Views of this network's memory must not follow a copy.
-        return {**self.__dict__, "_twins": None}
+        return {**self.__dict__, "_array_trunks": {}, "_array_body": None}
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Flatten, concatenate in the order of `input_shapes`, normalize and clip where configured: [N, F].
@@ -235,7 +238,10 @@ class ActorCritic(Normalized):
 
     def outputs(self, features: Tensor) -> Tensor:
         """What the policy says before any mask, [N, P], of its features [N, Fp]: input of `distribution.params`."""
-        head: Tensor = self.policy(features)
+        return self.completed(self.policy(features))
+
+    def completed(self, head: Tensor) -> Tensor:
+        """`outputs` [N, P] of what the policy's head says [N, H]: a Gaussian's deviations are not of the head."""
         if self.policy_log_std is None:
             return head
         return torch.cat([head, self.policy_log_std.expand_as(head)], dim=1)
@@ -319,17 +325,23 @@ class ActorCritic(Normalized):
                 features = self.body(torch.from_numpy(encoded), None if state is None else torch.from_numpy(state))
                 outputs, values = self.outputs(features.policy), self.scaled_values(features.critic)
             return outputs.numpy(), values.numpy(), None if features.states is None else features.states.numpy()
-        if self._twins is None:
-            self._twins = _Twins.of(self)
-        twins, after = self._twins, None
+        after = None
         policy_features = critic_features = encoded
-        if twins.front is not None:
-            policy_features, critic_features, after = twins.front(encoded, state)
-        array = twins.policy(policy_features)
+        if self.front is not None:
+            if self._array_body is None:
+                self._array_body = self.front.array_body(is_tanh=self.config.activation == "tanh")
+            policy_features, critic_features, after = self._array_body(encoded, state)
+        array = self.array_trunk(self.policy)(policy_features)
         if self.policy_log_std is not None:
             log_std = np.broadcast_to(self.policy_log_std.detach().numpy(), array.shape)
             array = np.concatenate([array, log_std], axis=1)
-        return array, twins.critic(critic_features)[:, 0], after
+        return array, self.array_trunk(self.critic)(critic_features)[:, 0], after
+
+    def array_trunk(self, trunk: Trunk) -> ArrayTrunk:
+        """Return `policy` or `critic` in numpy, of a network on the CPU."""
+        if trunk not in self._array_trunks:
+            self._array_trunks[trunk] = array_trunk(trunk, is_tanh=self.config.activation == "tanh")
+        return self._array_trunks[trunk]
 
     def unread(self) -> Tensor:
         """Return which inputs [F] bool were added, and have no weight but 0 in either trunk."""
@@ -344,24 +356,6 @@ class ActorCritic(Normalized):
     def rescale_values(self, factor: float) -> None:
         for weight in self.critic.linear_layers()[-1].parameters():
             weight.mul_(factor)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Twins:
-    """The parts of a network in numpy; they follow its weights as long as these change in place."""
-
-    front: ArrayBody | None
-    policy: ArrayTrunk
-    critic: ArrayTrunk
-
-    @classmethod
-    def of(cls, network: ActorCritic) -> _Twins:
-        is_tanh = network.config.activation == "tanh"
-        return cls(
-            front=None if network.front is None else network.front.array_body(is_tanh=is_tanh),
-            policy=array_trunk(network.policy, is_tanh=is_tanh),
-            critic=array_trunk(network.critic, is_tanh=is_tanh),
-        )
 
 
 def require_inputs(found: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> None:
