@@ -2,7 +2,7 @@
 
 The network is the original's: map (4, 11, 11) and 64 features, two hidden layers of 256, 12 actions, with masks.
 `share` is the claim: decisions per second of `act` (forward pass, one draw per agent) over those of the bare session.
-Ratios are of CPU time taken in one interleaved run; absolute figures drift with the machine, see `matmul_per_s`.
+Ratios are of CPU time taken in one interleaved run; absolute figures drift with the machine, see the calibration line.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from turns import calibrate
 
 from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Purpose, draw_keys, uniforms
 from townlet_runtime.core.runtime import BatchRuntime
@@ -25,7 +26,7 @@ from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.network.spec import PolicySpec
 
 SHAPES = {"map": (4, 11, 11), "features": (64,)}
@@ -98,12 +99,6 @@ def interleaved(calls: dict[str, Callable[[], object]], *, rounds: int, seconds:
     return best
 
 
-def matmul_per_s() -> float:
-    """256 x 256 float32 products per second: how fast this machine is today."""
-    square = np.ones((256, 256), np.float32)
-    return 1.0 / interleaved({"matmul": lambda: square @ square}, rounds=5, seconds=0.1)["matmul"]
-
-
 def measure(path: Path, num_agents: int, *, rounds: int, seconds: float) -> dict[str, float]:
     spec, seen = specification(num_agents), observed(num_agents, np.random.default_rng(num_agents))
     options = onnxruntime.SessionOptions()
@@ -145,7 +140,7 @@ def main() -> None:
         SHAPES, NUM_ACTIONS, NetworkConfig(hidden_sizes=(256, 256)), generator=torch.Generator().manual_seed(1)
     )
     made_for = PolicySpec(world=spec.name, vocabulary=spec.vocabulary.keys, observation_shapes=SHAPES)
-    print(json.dumps({"bench": "calibration", "matmul_per_s": round(matmul_per_s())}))
+    calibrate("act")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.onnx"
         export_policy(network, path, spec=made_for, seed=1)
@@ -154,7 +149,7 @@ def main() -> None:
             per_s = {f"{name}_per_s": round(num_agents / value) for name, value in seconds.items()}
             share = round(seconds["bare"] / seconds["act"], 3)
             whole = round(seconds["bare"] / seconds["tick"], 3)
-            line = {"bench": "act", "agents": num_agents, **per_s, "share": share, "share_of_whole_tick": whole}
+            line = {"benchmark": "act", "agents": num_agents, **per_s, "share": share, "share_of_whole_tick": whole}
             print(json.dumps(line))
 
 

@@ -2,7 +2,7 @@
 
 `vtrace` is the recursion that `PPOLearner` runs on the columns of a batch; `gae` is its case on policy.
 
-Prints one JSON line per case and contestant: the median of `ROUNDS` timings, taken in turns.
+Medians of `ROUNDS` timings, taken in turns.
 """
 
 # /// script
@@ -12,17 +12,16 @@ Prints one JSON line per case and contestant: the median of `ROUNDS` timings, ta
 from __future__ import annotations
 
 import importlib.util
-import json
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
+from turns import Contestant, in_turns, report
 
 from townlet_training.learning.objective import gae, vtrace
 
 CASES = ((2048, 64), (128, 1024))
-ROUNDS = 15
+ROUNDS, REPEATS = 9, 5
 DISCOUNT, LAMBDA = 0.99, 0.95
 
 
@@ -35,7 +34,7 @@ def contestants(num_steps: int, num_columns: int) -> dict[str, Callable[[], obje
     terminated = rng.random(shape) < 0.005
     rho = rng.uniform(0.5, 2.0, shape).astype(np.float32)
     trace, decay = np.minimum(rho, 1.0), np.full(shape, LAMBDA, np.float32)
-    timed: dict[str, Callable[[], object]] = {
+    works: dict[str, Callable[[], object]] = {
         "townlet gae": lambda: gae(rewards, values, terminated, discount=DISCOUNT, lambda_=LAMBDA),
         "townlet vtrace": lambda: vtrace(
             rewards, values, terminated, rho=rho, trace=trace, decay=decay, discount=DISCOUNT
@@ -52,23 +51,27 @@ def contestants(num_steps: int, num_columns: int) -> dict[str, Callable[[], obje
         buffer.rewards[:], buffer.values[:] = rewards, values[:-1]
         buffer.episode_starts[1:] = terminated[:-1]
         last_values = torch.from_numpy(values[-1])
-        timed["stable-baselines3 gae"] = lambda: buffer.compute_returns_and_advantage(last_values, terminated[-1])
-    return timed
+        works["stable-baselines3"] = lambda: buffer.compute_returns_and_advantage(last_values, terminated[-1])
+    return works
+
+
+def timed(work: Callable[[], object], num_elements: int) -> Contestant:
+    """Elements per CPU second of `work`."""
+
+    def run() -> float:
+        start = time.process_time()
+        for _ in range(REPEATS):
+            work()
+        return REPEATS * num_elements / (time.process_time() - start)
+
+    return run
 
 
 def main() -> None:
     for num_steps, num_columns in CASES:
-        timed = contestants(num_steps, num_columns)
-        seconds: dict[str, list[float]] = {name: [] for name in timed}
-        for _ in range(ROUNDS):
-            for name, run in timed.items():
-                start = time.process_time()
-                run()
-                seconds[name].append(time.process_time() - start)
-        for name, timings in seconds.items():
-            rate = num_steps * num_columns / statistics.median(timings)
-            line = {"benchmark": "gae", "name": name, "T": num_steps, "N": num_columns, "elements_per_s": round(rate)}
-            print(json.dumps(line))
+        works = contestants(num_steps, num_columns)
+        rates = in_turns({name: timed(work, num_steps * num_columns) for name, work in works.items()}, rounds=ROUNDS)
+        report(f"gae, T {num_steps}, N {num_columns}", rates, unit="elements_per_s", peer="stable-baselines3")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """How fast a PPO update is, beside Stable-Baselines3 where it is installed: transitions per second of CPU time.
 
 8,192 transitions, 4 epochs, minibatches of 1,024, one thread; observations (4, 11, 11) and 64; two tanh trunks of 256
-and 256 units, 12 actions. Prints one JSON line per contestant: the median of `ROUNDS` updates, taken in turns. The
-checks, values, log-probabilities and advantages before the first step are part of our update and timed, and timed on
-their own as well; Stable-Baselines3 computes its own while it acts, outside of what is timed.
+and 256 units, 12 actions. The checks, values, log-probabilities and advantages before the first step are part of our
+update and timed, and timed on their own as well; Stable-Baselines3 computes its own while it acts, outside of what is
+timed. The limit is the matrix products of all passes. Medians of `ROUNDS` updates, taken in turns.
 """
 
 # /// script
@@ -12,14 +12,16 @@ their own as well; Stable-Baselines3 computes its own while it acts, outside of 
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import json
-import statistics
+import math
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
+from turns import dense_products, in_turns, report
 
 from townlet_training.learning.batch import prepare
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
@@ -68,7 +70,7 @@ def acted(network: ActorCritic) -> TrajectoryBatch:
 
 
 def townlet(*, prepare_only: bool = False) -> Callable[[], float]:
-    """CPU seconds of one update, or of what comes before its first step; a batch is for the network that acted."""
+    """Transitions per CPU second of one update, or of what comes before its first step, by the network that acted."""
 
     def run() -> float:
         network = ActorCritic(
@@ -82,13 +84,13 @@ def townlet(*, prepare_only: bool = False) -> Callable[[], float]:
             prepare(network, batch, discount=config.discount, gae_lambda=config.gae_lambda, min_ratio=config.min_ratio)
         else:
             learner.update(batch)
-        return time.process_time() - start
+        return NUM_ROWS / (time.process_time() - start)
 
     return run
 
 
 def stable_baselines3() -> Callable[[], float]:
-    """CPU seconds of `PPO.train` on a full rollout buffer."""
+    """Transitions per CPU second of `PPO.train` on a full rollout buffer."""
     from gymnasium import Env
     from gymnasium.spaces import Box, Dict, Discrete
     from stable_baselines3 import PPO
@@ -122,23 +124,35 @@ def stable_baselines3() -> Callable[[], float]:
     def run() -> float:
         start = time.process_time()
         model.train()
-        return time.process_time() - start
+        return NUM_ROWS / (time.process_time() - start)
 
     return run
 
 
+def products() -> float:
+    """Transitions per CPU second of the matrix products alone."""
+    inputs = sum(math.prod(shape) for shape in SHAPES.values())
+    start = time.process_time()
+    for outputs in (NUM_ACTIONS, 1):
+        layers = tuple(pairwise((inputs, *HIDDEN, outputs)))
+        dense_products(layers, MINIBATCH_SIZE, NUM_EPOCHS * NUM_ROWS // MINIBATCH_SIZE)
+    return NUM_ROWS / (time.process_time() - start)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    timed = {"townlet": townlet(), "townlet, before the first step": townlet(prepare_only=True)}
+    timed = {
+        "townlet": townlet(),
+        "townlet, before the first step": townlet(prepare_only=True),
+        "products": products,
+    }
     if importlib.util.find_spec("stable_baselines3") is not None:
         timed["stable-baselines3"] = stable_baselines3()
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(ROUNDS):
-        for name, run in timed.items():
-            seconds[name].append(run())
-    for name, timings in seconds.items():
-        rate = NUM_ROWS / statistics.median(timings)
-        print(json.dumps({"benchmark": "ppo", "name": name, "transitions_per_s": round(rate)}))
+    rates = in_turns(timed, rounds=rounds)
+    report("ppo", rates, unit="transitions_per_s", peer="stable-baselines3", limit="products")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -19,7 +21,7 @@ from kinds import KINDS, mask_of, network_of, observations_of
 from townlet_training.errors import ExportError, NonFiniteError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import Activation, NetworkConfig, Statistics
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import vocabulary_digest
@@ -162,8 +164,20 @@ def test_the_graph_is_made_of_a_few_operators_without_control_flow(
     tmp_path: Path, activation: Activation, statistics: Statistics
 ) -> None:
     # The runtime accepts no other operator, no function and no graph within a graph: this list and its own must agree.
-    allowed = {"Clip", "Concat", "Div", "Gemm", "LogSoftmax", "Mul", "Relu", "Reshape", "Squeeze", "Sub", "Tanh"}
-    allowed |= {"Shape", "Unsqueeze", "Where"}  # `Shape` by the oldest exporter alone
+    allowed = {
+        "Clip",
+        "Concat",
+        "Div",
+        "Flatten",
+        "Gemm",
+        "LogSoftmax",
+        "Mul",
+        "Relu",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Where",
+    }
     shapes = {"map": (2, 3, 3), "features": (5,), "hunger": ()}
     config = NetworkConfig(activation=activation, normalize_observations=statistics, value_scale=statistics)
     own = ActorCritic(shapes, 7, config, generator=torch.Generator().manual_seed(1))
@@ -204,6 +218,17 @@ def test_exporting_is_silent(
     assert not list(recwarn)
     assert logging.getLogger("torch.onnx").level == level
     assert sorted(file.name for file in tmp_path.iterdir()) == ["policy.onnx", "policy.vectors.json"]
+
+
+def test_exporting_imports_no_compiler(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from corridor import SPEC, network; "
+    code += "from townlet_training import export_policy; "
+    code += f"export_policy(network(), Path({str(tmp_path / 'policy.onnx')!r}), spec=SPEC, seed=1); "
+    code += "raise SystemExit(str({'torch.onnx', 'torch._dynamo', 'onnxscript', 'sympy'} & set(sys.modules) or ''))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    assert done.stderr.strip() == ""
 
 
 def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:

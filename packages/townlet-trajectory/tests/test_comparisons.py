@@ -1,6 +1,8 @@
 """Statistics of independent values, against numbers worked out by hand, a bootstrap written out, and simulations."""
 
 import itertools
+import subprocess
+import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 from strategies import scores
 
 from townlet_trajectory.errors import EvaluationError
@@ -111,6 +114,44 @@ def test_the_interval_is_the_formula_of_its_source() -> None:
     resamples = np.random.default_rng(9).choice(values, size=(200_000, 20)).mean(axis=1)
     expected = bca_by_hand(values, resamples, 0.1)
     assert mean_interval(values, level=0.1, seed=2, num_resamples=50_000) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("count", [3, 10, 100])
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_the_interval_is_that_of_scipy(count: int, level: float) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        values = rng.exponential(size=count) if seed % 2 else rng.integers(-3, 4, count) + np.arange(count) % 2 / 2
+        # The same numbers for both, so that ties among the means are the same.
+        magnitude = np.abs(values).max()
+        center = (values / magnitude).mean()
+        spread = np.abs(values / magnitude - center).max()
+        expected = bootstrap(
+            ((values / magnitude - center) / spread,),
+            np.mean,
+            confidence_level=1.0 - level,
+            n_resamples=999,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        ends = [(center + spread * end) * magnitude for end in expected]
+        found = mean_interval(values, level=level, seed=seed, num_resamples=999)
+        assert found == pytest.approx(ends, rel=1e-12, abs=1e-12)
+
+
+def test_intervals_import_no_more_than_they_need() -> None:
+    code = "import sys; from townlet_trajectory.evaluation.interfaces import EpisodeScores; "
+    code += "from townlet_trajectory.evaluation.comparisons import compare, summarize; "
+    code += "scores = EpisodeScores.of(returns=[3.0, 1.0, 8.0, 6.0], seeds=[1, 2, 3, 4]); "
+    code += "summarize(scores, seed=0, num_resamples=99), compare(scores, scores, seed=0, num_resamples=99); "
+    code += "raise SystemExit(str({'scipy.stats', 'scipy.optimize', 'pandas'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_one_resample_has_no_interval() -> None:
+    with pytest.raises(EvaluationError, match="the bootstrap interval of 3 values is"):
+        mean_interval([0.0, 1.0, 5.0], level=0.05, seed=1, num_resamples=1)
 
 
 @pytest.mark.parametrize("magnitude", [0.5, 1e3, 1e9])

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
+from townlet_runtime.core.second_process import SecondProcess
+from townlet_runtime.core.shared_evaluator import SharedEvaluator
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
@@ -44,7 +46,7 @@ try:
     from townlet_training.learning.device import device_named
     from townlet_training.network.actor_critic import ActorCritic
     from townlet_training.network.config import NetworkConfig
-    from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.export.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
     from townlet_training.run.adapting import (
@@ -57,7 +59,7 @@ try:
         set_priors,
     )
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-    from townlet_training.run.initial import InitialPolicy, initial_of_run
+    from townlet_training.run.initial import InitialPolicy, initial_of_run, packed_actors
     from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
@@ -65,6 +67,7 @@ try:
     from townlet_training.scheduled.data import Record, RunWorlds, record_seed
     from townlet_training.scheduled.results import ScheduleOutcome
     from townlet_training.scheduled.run import ScheduledRun
+    from townlet_training.threads import default_threads, measured_threads
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise
@@ -95,9 +98,11 @@ __all__ = [
     "adapted_groups",
     "adapted_policy",
     "copied_initial",
+    "default_threads",
     "device_note",
     "export_policy",
     "initial_of_run",
+    "measured_threads",
     "newest_state",
     "policy_specs",
     "prepare_run",
@@ -227,6 +232,7 @@ def prepare_run(
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
+    second: SecondProcess | None = None,
 ) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
@@ -245,15 +251,18 @@ def prepare_run(
         opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended; oldest first.
+        second: plays episodes beside this process, in worlds that it was told; None: they are played here.
 
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
     specs, collector, evaluator = _specs_of(worlds, data, config), None, None
+    specs = specs if initial is None else initial.fitting(specs)
     if worlds is not None:
         collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
-        evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+        own = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+        evaluator = own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -262,7 +271,7 @@ def prepare_run(
         config,
         collector,
         evaluator,
-        specs=specs if initial is None else initial.fitting(specs),
+        specs=specs,
         frozen=opponents,
         run_dir=run_dir,
         data=_sources(data),

@@ -44,6 +44,7 @@ from townlet_runtime.cli.options import (
     OpponentNames,
     PolicyPath,
     PresetName,
+    Processes,
     Quiet,
     Ratio,
     RecordTarget,
@@ -67,7 +68,7 @@ from townlet_runtime.cli.options import (
 from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.start import refuse_directory, start, with_console
-from townlet_runtime.cli.threads import limit_threads, threads_of_run
+from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
 from townlet_runtime.cli.training.run_options import RunOptions, with_run_options
@@ -143,6 +144,7 @@ def train(
     init_from: InitFrom = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
+    processes: Processes = None,
     preset: PresetName = None,
     data: DataPaths = None,
     data_root: DataRoot = None,
@@ -152,7 +154,7 @@ def train(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet train`; see `TrainOptions`."""
-    num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         refuse_directory(run_dir, None if seeds is not None else resume)
@@ -170,7 +172,8 @@ def train(
             resume=resume,
             init_from=init_from,
             eval_every=eval_every,
-            threads=num_threads,
+            threads=asked_threads(threads, resume),
+            processes=processes,
             preset=preset,
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),

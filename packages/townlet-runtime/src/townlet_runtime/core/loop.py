@@ -26,6 +26,7 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import Filling, room_of
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
@@ -42,6 +43,7 @@ def runtimes_of(
     seed: int,
     greedy: bool = False,
     drawn: Collection[str] = (),
+    asks_values: bool | None = None,
 ) -> dict[str, BatchRuntime]:
     """Make one runtime for each group, under the world's own guardrails.
 
@@ -54,6 +56,7 @@ def runtimes_of(
         seed: of the blend's coins and the policies' draws.
         greedy: take the most probable actions instead of drawing them.
         drawn: groups whose actions are drawn in any case.
+        asks_values: whether values are computed; None: where they are recorded.
 
     Raises:
         SimulationError: if a policy was made for other actions or observations.
@@ -69,6 +72,7 @@ def runtimes_of(
             seed=seed,
             greedy=greedy and group not in drawn,
             guardrails=guardrails[group],
+            asks_values=asks_values,
         )
         for group, spec in simulation.specs.items()
     }
@@ -183,6 +187,9 @@ class GroupedLoop:
         self._runtimes = runtimes
         self._groups = tuple(runtimes.items())
         self._telemetry = telemetry
+        if isinstance(simulation, Filling):
+            rooms = ((group, room_of(simulation.specs[group], runtime.service)) for group, runtime in self._groups)
+            simulation.write_into({group: room for group, room in rooms if room is not None})
         if telemetry is not None:
             telemetry.begin(self._readings)
 
@@ -281,7 +288,8 @@ class GroupedLoop:
         for _ in range(ticks):
             env_steps += count_worlds(runtimes, specs)
             for stepped in self.step().values():
-                events += stepped.events
+                if spec.event_names:
+                    events += stepped.events
                 agent_ticks += len(stepped.rewards)
                 reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
                 for name, term in stepped.reward_terms.items():

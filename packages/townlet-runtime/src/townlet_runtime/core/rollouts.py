@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,8 @@ CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
 """Features that are logged as `conflict.NAME_mean_avg` and `conflict.NAME_max_avg`; neither is negative."""
 _PARTS = ("collector", "loop")
 """Of a saved state."""
+_LEAST_SHARED = 16
+"""Episodes of a wave below which nothing is divided for the sake of a second process: a tick costs much by itself."""
 
 
 class Collector:
@@ -56,6 +58,8 @@ class Collector:
         unrecorded: groups that opponents play; nothing of them is collected.
         state_sizes: by group, the numbers of memory that its actors have, recorded before every tick as `policy_state`;
             groups without memory are left out.
+        asks_values: whether the column `value` is what the actors say. Learners compute values anew, and by default
+            actors that can leave them out do (`CriticOptional`): the column is 0 then.
 
     Raises:
         SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
@@ -71,6 +75,7 @@ class Collector:
         max_rows: int,
         unrecorded: Collection[str] = (),
         state_sizes: Mapping[str, int] | None = None,
+        asks_values: bool = False,
     ) -> None:
         self._recorded = {group: spec for group, spec in simulation.specs.items() if group not in unrecorded}
         for spec in self._recorded.values():
@@ -80,6 +85,7 @@ class Collector:
         self._seed = seed
         self._max_rows = max_rows
         self._state_sizes = {} if state_sizes is None else dict(state_sizes)
+        self._asks_values = asks_values
         beginning = simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds))
         self._masked = {group: observed.action_mask is not None for group, observed in beginning.items()}
         self._populate()
@@ -110,6 +116,7 @@ class Collector:
             policies=None,
             services=self._services,
             seed=self._seed,
+            asks_values=self._asks_values,
         )
         self._loop = GroupedLoop(self._simulation, self._runtimes)
 
@@ -255,7 +262,8 @@ class Evaluator:
     Commitments are those of `config`.
 
     This class decides how many worlds are alive in an evaluation: never more than `num_worlds`, nor than episodes. More
-    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too.
+    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too. A
+    wave is a unit that another process may play: it follows from the seeds and `num_worlds` alone (`waves`).
 
     Args:
         make: builds so many worlds; called once for each evaluation and baseline.
@@ -307,9 +315,7 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
-        with self._worlds(seeds) as simulation:
-            players = {group: name for group in simulation.specs if group not in opponents}
-            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=False)
+        return self._score(name, self.waves(seeds), greedy=False, opponents=opponents).first(len(seeds))
 
     def play(
         self,
@@ -330,35 +336,61 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, a group without a player, or no such behavior.
         """
-        with self._worlds(seeds) as simulation:
-            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=not sample)
+        return self._score(players, self.waves(seeds), greedy=not sample, opponents=opponents).first(len(seeds))
 
-    def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
-        """The worlds of one evaluation, as many in every wave; closed at the end, after an error too."""
+    def waves(self, seeds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Divide `seeds` [n] into the episodes that are played at once: each [size], none above the number of worlds.
+
+        From 32 episodes on there are at least two waves, so that two processes can share them. How many rows a matrix
+        product has may change its last bit, so the division is the same whoever plays. What is missing in the last
+        wave repeats its last seed.
+
+        Raises:
+            SimulationError: if there is no seed.
+        """
         if not len(seeds):
             raise SimulationError("`seeds` must hold at least one seed, got none")
-        num_waves = -(-len(seeds) // self._num_worlds)
-        return closing(self._make(-(-len(seeds) // num_waves)))
+        number = max(-(-len(seeds) // self._num_worlds), 2 if len(seeds) >= 2 * _LEAST_SHARED else 1)
+        size = -(-len(seeds) // number)
+        full = np.concatenate([seeds, np.repeat(seeds[-1:], -len(seeds) % size)])
+        return np.split(full, len(full) // size)
 
-    def _play(
-        self, simulation: GroupedSimulation, cast: Cast, *, seeds: NDArray[np.int64], greedy: bool
+    def wave(self, players: Mapping[str, AnyActor] | str, *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        """Play one of the `waves` alone, in worlds of its own.
+
+        Args:
+            players: as of `evaluate`, or the name of a behavior, as of `baseline`.
+            seeds: [size] of the wave.
+            sample: draw the policies' actions, or take the most probable ones; a behavior's are what they are.
+
+        Returns:
+            Scores [size], those of repeated seeds included.
+        """
+        return self._score(players, [seeds], greedy=not sample and not isinstance(players, str))
+
+    def _score(
+        self,
+        players: Mapping[str, AnyActor | str] | str,
+        waves: Sequence[NDArray[np.int64]],
+        *,
+        greedy: bool,
+        opponents: Opponents = NO_OPPONENTS,
     ) -> EpisodeScores:
-        """Play an episode for each of `seeds`, wave after wave; the last wave's spare worlds repeat its last seed."""
-        spec = first_spec(simulation)
-        size, waves = spec.num_worlds, []
-        for begin in range(0, len(seeds), size):
-            wave = seeds[begin : begin + size]
-            wave = np.concatenate([wave, np.repeat(wave[-1:], size - len(wave))])
-            waves.append(self._play_wave(simulation, cast, seeds=wave, greedy=greedy))
-        returns = np.concatenate([one.rewards / one.agents for one in waves])[: len(seeds)]
-        events = np.concatenate([one.events for one in waves])[: len(seeds)]
-        groups = simulation.specs if len(simulation.specs) > 1 else ()
+        """Play wave after wave in the same worlds, which are closed at the end, after an error too."""
+        with closing(self._make(len(waves[0]))) as simulation:
+            if isinstance(players, str):
+                players = {group: players for group in simulation.specs if group not in opponents}
+            cast = Cast.of(simulation, players, opponents)
+            played = [self._play_wave(simulation, cast, seeds=seeds, greedy=greedy) for seeds in waves]
+            spec, specs = first_spec(simulation), simulation.specs
+        events = np.concatenate([one.events for one in played])
         return EpisodeScores.of(
-            returns=returns,
+            returns=np.concatenate([one.rewards / one.agents for one in played]),
             events={name: events[:, column] for column, name in enumerate(spec.event_names)},
-            seeds=seeds,
+            seeds=np.concatenate(waves),
             group_returns={
-                group: np.concatenate([one.return_of(group) for one in waves])[: len(seeds)] for group in groups
+                group: np.concatenate([one.return_of(group) for one in played])
+                for group in (specs if len(specs) > 1 else ())
             },
         )
 

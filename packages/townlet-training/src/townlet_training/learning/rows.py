@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from townlet_trajectory import ACTION_MASK, Box, MultiDiscrete, StepBatch, Traje
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic
-    from townlet_training.network.trunk import Trunk
 
 Actions: TypeAlias = NDArray[np.number[Any]]
 """Indices [N] int64; of array actions [N, K], int64 or float32."""
@@ -189,7 +188,7 @@ def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:
         NonFiniteError: if one is not finite.
     """
     with torch.no_grad():
-        values = _said(network, network.critic, features).squeeze(-1)
+        values = _said(network, "critic", features).squeeze(-1)
     _require_finite("values", values)
     return values
 
@@ -209,17 +208,18 @@ def params_of(network: ActorCritic, features: Tensor, action_mask: Tensor | None
         NonFiniteError: if an output is not finite, that of a forbidden action too.
     """
     with torch.no_grad():
-        outputs = network.completed(_said(network, network.policy, features))
+        outputs = network.completed(_said(network, "policy", features))
         _require_finite("log-probabilities", outputs)
         return network.distribution.params(outputs, action_mask)
 
 
-def _said(network: ActorCritic, trunk: Trunk, features: Tensor) -> Tensor:
+def _said(network: ActorCritic, part: Literal["policy", "critic"], features: Tensor) -> Tensor:
     """Evaluate the head [N, O] of one of the trunks on `features` [N, F]."""
     if features.device.type != "cpu":
+        trunk = network.policy if part == "policy" else network.critic
         return torch.cat([trunk(chunk) for chunk in torch.split(features, CHUNK)])
     # In numpy, as while acting: it takes two thirds to four fifths of the time.
-    array, twin = features.numpy(), network.array_trunk(trunk)
+    array, twin = features.numpy(), network.twin.policy if part == "policy" else network.twin.critic
     starts = range(0, max(len(array), 1), _CACHED)
     return torch.from_numpy(np.concatenate([twin(array[start : start + _CACHED]) for start in starts]))
 

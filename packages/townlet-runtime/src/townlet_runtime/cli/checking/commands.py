@@ -111,7 +111,7 @@ def soak(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet soak`; see `SoakOptions`."""
-    num_threads = limit_threads(threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         from townlet_runtime.runs.directory import require_writable
@@ -129,7 +129,7 @@ def soak(
             rollout_ticks=rollout_ticks,
             replay_batch_size=replay_batch_size,
             log_frequency=log_frequency,
-            threads=num_threads,
+            threads=threads,
         )
         return carry_out(options, console)
 

@@ -62,9 +62,9 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
         data = open_data_of_schedule(plan, options, console, opened)
         if plan.mode == "replay" and not options.train_ppo and plan.begun is None:
             return _show_batches(cast(RecordedData, data.record), plan, options, console)
-        config, training = settings_of(plan)
+        plan, training = settings_of(plan)
         require_report_extra()
-        return _train(replace(plan, config=config), training, data, options, console)
+        return _train(plan, training, data, options, console)
 
 
 def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:

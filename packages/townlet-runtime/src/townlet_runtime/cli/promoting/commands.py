@@ -123,7 +123,7 @@ def rehearse(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote rehearse`; see `RehearsalOptions`."""
-    num_threads = limit_threads(threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.promoting.rehearsal import RehearsalOptions
@@ -136,7 +136,7 @@ def rehearse(
             summary=summary,
             run_dir=run_dir,
             exit_on_failure=exit_on_failure,
-            threads=num_threads,
+            threads=threads,
         )
         return carry_out(options, console)
 
