@@ -393,8 +393,7 @@ def _require_ids(observed: Observed, *, tick: int) -> None:
         world = int(observed.worlds[empty[0]])
         raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
     # Two agents of one name have one key, and would draw the same numbers.
-    ordered = np.sort(observed.keys)
-    if np.count_nonzero(ordered[1:] == ordered[:-1]):
+    if len(set(observed.keys.tolist())) < len(observed.keys):
         seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
         (world, agent_id), count = seen.most_common(1)[0]
         if count > 1:

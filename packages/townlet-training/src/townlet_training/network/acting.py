@@ -75,7 +75,16 @@ class ArrayNetwork:
     def evaluated(
         self, encoded: Floats, state: Floats | None, *, with_values: bool
     ) -> tuple[Floats, Floats | None, Floats | None]:
-        """Compute the outputs of the policy [N, P], scaled values [N] and the next state [N, S]; see `Acting.acted`."""
+        """Do one forward pass.
+
+        Args:
+            encoded: [N, F].
+            state: [N, S]; None without a memory.
+            with_values: whether the critic is asked.
+
+        Returns:
+            Outputs of the policy before any mask [N, P], scaled values [N], None without, and the next state.
+        """
         seen = by_critic = encoded
         after = None
         if self.front is not None:
