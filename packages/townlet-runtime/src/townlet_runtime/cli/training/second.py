@@ -36,7 +36,7 @@ def second_process(plan: TrainPlan, training: TrainingConfig) -> SecondProcess |
     """Begin the second process of a run that has one; None where it plays its episodes alone.
 
     It has one where `--processes 2` asks for it; unless that is said, where the CPUs carry it and there is enough to
-    play. Worlds that no config describes have none.
+    play. A run without a world has none, nor one with opponents, whose episodes are played in one process.
 
     Args:
         plan: of the run, with its config written out.
@@ -50,7 +50,7 @@ def second_process(plan: TrainPlan, training: TrainingConfig) -> SecondProcess |
     processes = plan.processes
     if processes is None:
         processes = default_processes(plan.threads) if ticks >= WORTH_TICKS else 1
-    if processes == 1 or plan.environment is None:
+    if processes == 1 or plan.environment is None or any(one.policy != "learn" for one in training.groups.values()):
         return None
     worlds = {
         "config": noted(plan.config),
