@@ -15,7 +15,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.threads import default_processes
-from townlet_runtime.cli.training.plan import TrainPlan
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import config_from
@@ -24,6 +23,7 @@ from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.core.second_process import Message, SecondProcess, answer_waves
 
 if TYPE_CHECKING:
+    from townlet_runtime.cli.training.plan import TrainPlan
     from townlet_runtime.training import TrainingConfig
     from townlet_trajectory.evaluation.interfaces import AnyActor
 
