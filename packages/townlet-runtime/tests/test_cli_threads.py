@@ -5,8 +5,8 @@ import pytest
 import typer
 
 from townlet_runtime.cli import threads
-from townlet_runtime.cli.options import AUTO_THREADS, number_of_threads
 from townlet_runtime.cli.threads import (
+    AUTO_THREADS,
     BEGUN,
     asked_threads,
     default_jobs,
@@ -14,6 +14,7 @@ from townlet_runtime.cli.threads import (
     limit_threads,
     threads_of_run,
 )
+from townlet_runtime.cli.training.run_options import number_of_threads
 from townlet_runtime.runs import directory
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +28,10 @@ from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import recorded_actions
-from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
+from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
+from townlet_trajectory.evaluation.results import RANDOM, RunSummary
 
 try:
     import torch
@@ -165,7 +164,7 @@ def train(
         records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
         initial = copied_initial(path) if resume else initial
-        config = _as_can_be(config, worlds, initial)
+        config = as_can_be(config, worlds, initial)
         opponents = opponents_of(config, worlds, kept=path if resume else None)
         with claimed(path, threads, opponents, initial, resume=resume):
             orchestrator = prepare_run(
@@ -186,24 +185,6 @@ def train(
     if not summary.interrupted:
         write_records(path, summary, config, None if worlds is None else first_spec(worlds), threads)
     return summary
-
-
-def _as_can_be(
-    config: TrainingConfig, worlds: GroupedSimulation | None, initial: InitialPolicy | None
-) -> TrainingConfig:
-    """Return the config of a run that begins from scratch, where the worlds have no script to begin with."""
-    if initial is not None:
-        config = replace(config, network=initial.network)
-    if worlds is None or SCRIPTED in worlds.behaviors or config.mode != "anneal":
-        return config
-    baselines = tuple(name for name in config.baselines if name in (*worlds.behaviors, RANDOM))
-    log.warning(
-        "`%s` has no behavior `%s`: PPO begins from scratch, and is compared with %s",
-        first_spec(worlds).name,
-        SCRIPTED,
-        ", ".join(baselines) or "nothing",
-    )
-    return replace(config, mode="ppo", baselines=baselines)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -257,12 +238,8 @@ def prepare_run(
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
-    specs, collector, evaluator = _specs_of(worlds, data, config), None, None
-    specs = specs if initial is None else initial.fitting(specs)
-    if worlds is not None:
-        collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
-        own = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-        evaluator = own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
+    specs = _specs_of(worlds, data, config, initial)
+    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, second)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -282,6 +259,22 @@ def prepare_run(
     )
 
 
+def _in_worlds(
+    config: TrainingConfig,
+    worlds: GroupedSimulation | None,
+    make: MakeSimulation,
+    bridge: BridgeConfig,
+    specs: Mapping[str, PolicySpec],
+    second: SecondProcess | None,
+) -> tuple[Collector | None, Evaluator | SharedEvaluator | None]:
+    """Make the collector and the evaluator of a run; none of both without worlds."""
+    if worlds is None:
+        return None, None
+    collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
+    own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+    return collector, own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
+
+
 def device_note(config: TrainingConfig) -> dict[str, str]:
     """Return where the learners compute, for `resume` to compare; nothing on the CPU.
 
@@ -293,11 +286,15 @@ def device_note(config: TrainingConfig) -> dict[str, str]:
 
 
 def _specs_of(
-    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None, config: TrainingConfig
+    worlds: GroupedSimulation | None,
+    data: Mapping[str, Sequence[RecordedData]] | None,
+    config: TrainingConfig,
+    initial: InitialPolicy | None,
 ) -> dict[str, PolicySpec]:
+    specs = {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
     if worlds is not None:
-        return policy_specs(worlds.specs, config.network)
-    return {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
+        specs = policy_specs(worlds.specs, config.network)
+    return specs if initial is None else initial.fitting(specs)
 
 
 def _collector(

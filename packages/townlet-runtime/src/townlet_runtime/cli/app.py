@@ -44,7 +44,6 @@ from townlet_runtime.cli.options import (
     OpponentNames,
     PolicyPath,
     PresetName,
-    Processes,
     Quiet,
     Ratio,
     RecordTarget,
@@ -59,7 +58,6 @@ from townlet_runtime.cli.options import (
     TelemetryEvery,
     TelemetryPath,
     TelemetryTarget,
-    Threads,
     Ticks,
     TicksPerSecond,
     TotalSteps,
@@ -71,7 +69,7 @@ from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
-from townlet_runtime.cli.training.run_options import RunOptions, with_run_options
+from townlet_runtime.cli.training.run_options import RunOptions, Threads, with_run_options
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
@@ -144,7 +142,6 @@ def train(
     init_from: InitFrom = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
-    processes: Processes = None,
     preset: PresetName = None,
     data: DataPaths = None,
     data_root: DataRoot = None,
@@ -173,7 +170,6 @@ def train(
             init_from=init_from,
             eval_every=eval_every,
             threads=asked_threads(threads, resume),
-            processes=processes,
             preset=preset,
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),

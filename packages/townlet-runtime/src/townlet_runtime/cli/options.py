@@ -19,10 +19,6 @@ WORLD, OUTPUT = "World", "Output"
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
-MAX_THREADS = 1024
-MAX_PROCESSES = 2
-AUTO_THREADS = 0
-"""Stands for a measurement."""
 MAX_RUNS = 1000
 MAX_TELEMETRY_TICKS = 10**6
 
@@ -52,11 +48,6 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
-
-
-def number_of_threads(text: str) -> int:
-    """Parse `auto`, which is `AUTO_THREADS`, or a whole number."""
-    return AUTO_THREADS if text == "auto" else whole_number(1, MAX_THREADS)(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,26 +189,6 @@ EvalEvery = Annotated[
         parser=whole_number(1, MAX_COUNT),
         metavar="N",
         help="Updates between evaluations.  [default: config]",
-        show_default=False,
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        parser=number_of_threads,
-        metavar="N|auto",
-        help="CPU threads of the learners. auto: measured once, then kept; it alone may make two runs of one seed "
-        "differ.  [default: 1; 2 for large networks]",
-        show_default=False,
-    ),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(1, MAX_PROCESSES),
-        metavar="N",
-        help="2: a second process plays episodes of evaluations. No result depends on it.  [default: 2, if the CPUs "
-        "carry it]",
         show_default=False,
     ),
 ]

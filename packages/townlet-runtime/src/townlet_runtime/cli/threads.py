@@ -8,10 +8,12 @@ import stat
 import sys
 from pathlib import Path
 
-from townlet_runtime.cli.options import AUTO_THREADS, MAX_PROCESSES, MAX_THREADS
-
 BEGUN = "begun.json"
 """As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""
+MAX_THREADS = 1024
+MAX_PROCESSES = 2
+AUTO_THREADS = 0
+"""Stands for a measurement."""
 _MAX_BYTES = 1 << 20
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

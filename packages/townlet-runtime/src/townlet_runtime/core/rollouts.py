@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups, veto_reasons_of
-from townlet_runtime.core.episodes import Cast, EpisodeSums
+from townlet_runtime.core.episodes import Cast, EpisodeSums, waves_of
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, summed
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
@@ -31,8 +31,6 @@ CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
 """Features that are logged as `conflict.NAME_mean_avg` and `conflict.NAME_max_avg`; neither is negative."""
 _PARTS = ("collector", "loop")
 """Of a saved state."""
-_LEAST_SHARED = 16
-"""Episodes of a wave below which nothing is divided for the sake of a second process: a tick costs much by itself."""
 
 
 class Collector:
@@ -230,17 +228,6 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CycleWorlds:
-    """Worlds of one cycle of a schedule; those with the same key are the same."""
-
-    key: str
-    simulation: GroupedSimulation
-    """To train in."""
-    make_scored: MakeSimulation
-    bridge: BridgeConfig
-
-
 class Evaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
@@ -339,21 +326,8 @@ class Evaluator:
         return self._score(players, self.waves(seeds), greedy=not sample, opponents=opponents).first(len(seeds))
 
     def waves(self, seeds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Divide `seeds` [n] into the episodes that are played at once: each [size], none above the number of worlds.
-
-        From 32 episodes on there are at least two waves, so that two processes can share them. How many rows a matrix
-        product has may change its last bit, so the division is the same whoever plays. What is missing in the last
-        wave repeats its last seed.
-
-        Raises:
-            SimulationError: if there is no seed.
-        """
-        if not len(seeds):
-            raise SimulationError("`seeds` must hold at least one seed, got none")
-        number = max(-(-len(seeds) // self._num_worlds), 2 if len(seeds) >= 2 * _LEAST_SHARED else 1)
-        size = -(-len(seeds) // number)
-        full = np.concatenate([seeds, np.repeat(seeds[-1:], -len(seeds) % size)])
-        return np.split(full, len(full) // size)
+        """Divide `seeds` [n] into waves, each [size]; see `waves_of`."""
+        return waves_of(seeds, num_worlds=self._num_worlds)
 
     def wave(self, players: Mapping[str, AnyActor] | str, *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Play one of the `waves` alone, in worlds of its own.

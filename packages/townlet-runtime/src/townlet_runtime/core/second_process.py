@@ -14,14 +14,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.errors import EnvironmentFaultError, SecondProcessError
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores
+
+if TYPE_CHECKING:
+    from townlet_runtime.core.rollouts import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,13 @@ _SIZE = 8
 
 
 def write_message(stream: IO[bytes], message: Message, data: bytes = b"") -> None:
-    """Write a message, and the bytes that belong to it."""
+    """Write a message.
+
+    Args:
+        stream: where to.
+        message: what JSON can hold.
+        data: bytes that belong to it.
+    """
     text = json.dumps(message, allow_nan=False).encode()
     stream.write(len(text).to_bytes(_SIZE, "big") + len(data).to_bytes(_SIZE, "big") + text + data)
     stream.flush()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.core.second_process import SecondProcess, WaveTask
 from townlet_trajectory.evaluation.interfaces import NO_OPPONENTS, AnyActor, EpisodeScores, Opponents
+
+if TYPE_CHECKING:
+    from townlet_runtime.core.rollouts import Evaluator
 
 Players = Mapping[str, AnyActor] | str
 """Policies by group, or the name of a behavior."""

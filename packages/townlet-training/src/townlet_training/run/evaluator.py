@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,6 @@ from townlet_trajectory.evaluation.gates import (
 )
 from townlet_trajectory.evaluation.interfaces import (
     Actor,
-    AheadEvaluator,
     EpisodeScores,
     Evaluator,
     derive_seed,
@@ -63,6 +63,20 @@ Actors = Mapping[str, Actor]
 Seeds = NDArray[np.int64]
 _RATIO_LEVEL = 0.1
 """Chance that a bound of the comparison that moves a ratio is on the wrong side of the mean."""
+
+
+@runtime_checkable
+class AheadEvaluator(Protocol):
+    """An evaluator that can play episodes before they are asked for, beside what else goes on."""
+
+    def play_ahead(self, players: Mapping[str, Actor] | str, *, seeds: NDArray[np.int64], sample: bool) -> None:
+        """Begin what `evaluate` or `baseline` will be asked for; they answer as they would without.
+
+        Args:
+            players: policies, as they are now, or the name of a behavior.
+            seeds: [n], all that will be asked for at once.
+            sample: as of `evaluate`; false for a behavior.
+        """
 
 
 class RunEvaluator:

@@ -302,20 +302,6 @@ class Evaluator(Protocol):
         """
 
 
-@runtime_checkable
-class AheadEvaluator(Protocol):
-    """An evaluator that can play episodes before they are asked for, beside what else goes on."""
-
-    def play_ahead(self, players: Mapping[str, Actor] | str, *, seeds: NDArray[np.int64], sample: bool) -> None:
-        """Begin what `evaluate` or `baseline` will be asked for; they answer as they would without.
-
-        Args:
-            players: policies, as they are now, or the name of a behavior.
-            seeds: [n], all that will be asked for at once.
-            sample: as of `evaluate`; false for a behavior.
-        """
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Taught:
     """The answers of a teacher to L questions, and what they cost."""

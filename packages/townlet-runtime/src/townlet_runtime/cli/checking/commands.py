@@ -15,12 +15,12 @@ from townlet_runtime.cli.options import (
     GuardrailNames,
     Json,
     Quiet,
-    Threads,
     Verbose,
     whole_number,
 )
 from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
+from townlet_runtime.cli.training.run_options import Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console

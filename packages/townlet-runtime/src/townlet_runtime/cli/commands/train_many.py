@@ -26,8 +26,8 @@ from townlet_runtime.cli.console import (
     signalled,
     stop_on_signals,
 )
-from townlet_runtime.cli.options import AUTO_THREADS, SeedList
-from townlet_runtime.cli.threads import default_jobs, default_processes
+from townlet_runtime.cli.options import SeedList
+from townlet_runtime.cli.threads import AUTO_THREADS, default_jobs, default_processes
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load

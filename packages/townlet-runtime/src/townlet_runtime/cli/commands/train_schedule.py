@@ -34,8 +34,8 @@ from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.core.rollouts import CycleWorlds
     from townlet_runtime.training import ScheduledRun, ScheduleOutcome, TrainingConfig
+    from townlet_runtime.training_schedules import CycleWorlds
 
 RESULTS = "anneal_results.json"
 
@@ -217,7 +217,7 @@ def entered_worlds(plan: TrainPlan, num_envs: int) -> Iterator[Callable[[int], C
 
     The stage of the social rewards is that of the last entry of `training.social_reward_schedule` whose cycle has come.
     """
-    from townlet_runtime.core.rollouts import CycleWorlds
+    from townlet_runtime.training_schedules import CycleWorlds
 
     schedule: tuple[SocialCycle, ...] = plan.config.training.get("social_reward_schedule", ())
     ordered = sorted(schedule, key=lambda entry: entry.cycle)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.options import Json, Quiet, Threads, Verbose
+from townlet_runtime.cli.options import Json, Quiet, Verbose
 from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
+from townlet_runtime.cli.training.run_options import Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console

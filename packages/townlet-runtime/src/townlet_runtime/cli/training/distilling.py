@@ -23,13 +23,12 @@ from townlet_runtime.cli.options import (
     RunDir,
     Seed,
     Settings,
-    Threads,
     Verbose,
     whole_number,
 )
 from townlet_runtime.cli.start import refuse_directory, start
 from townlet_runtime.cli.threads import asked_threads, limit_threads
-from townlet_runtime.cli.training.run_options import Device
+from townlet_runtime.cli.training.run_options import Device, Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.options import AUTO_THREADS
 from townlet_runtime.cli.start import import_trainer
-from townlet_runtime.cli.threads import usable_cpus
+from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
@@ -38,8 +38,6 @@ class TrainOptions:
 
     threads: int | None
     """None: the rule; `AUTO_THREADS`: a measurement."""
-    processes: int | None = None
-    """That play episodes: this one, or this one and another; None: as many as there is work for."""
     config: Path | None = None
     world: WorldOptions = field(default_factory=WorldOptions)
     mode: str | None = None
@@ -161,7 +159,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         begun=begun,
         init_from=options.init_from,
         asked_threads=options.threads,
-        processes=options.processes,
+        processes=options.run.processes,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
     )

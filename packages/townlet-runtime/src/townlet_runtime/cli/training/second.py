@@ -15,7 +15,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.threads import default_processes
-from townlet_runtime.cli.training.plan import TrainPlan
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import config_from
@@ -24,6 +23,7 @@ from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.core.second_process import Message, SecondProcess, answer_waves
 
 if TYPE_CHECKING:
+    from townlet_runtime.cli.training.plan import TrainPlan
     from townlet_runtime.training import TrainingConfig
     from townlet_trajectory.evaluation.interfaces import AnyActor
 
@@ -36,7 +36,7 @@ def second_process(plan: TrainPlan, training: TrainingConfig) -> SecondProcess |
     """Begin the second process of a run that has one; None where it plays its episodes alone.
 
     It has one where `--processes 2` asks for it; unless that is said, where the CPUs carry it and there is enough to
-    play. Worlds that no config describes have none.
+    play. A run without a world has none, nor one with opponents, whose episodes are played in one process.
 
     Args:
         plan: of the run, with its config written out.
@@ -50,7 +50,7 @@ def second_process(plan: TrainPlan, training: TrainingConfig) -> SecondProcess |
     processes = plan.processes
     if processes is None:
         processes = default_processes(plan.threads) if ticks >= WORTH_TICKS else 1
-    if processes == 1 or plan.environment is None:
+    if processes == 1 or plan.environment is None or any(one.policy != "learn" for one in training.groups.values()):
         return None
     worlds = {
         "config": noted(plan.config),
