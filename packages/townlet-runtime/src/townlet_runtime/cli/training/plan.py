@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
-from townlet_runtime.cli.options import AUTO_THREADS
 from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
 from townlet_runtime.cli.training.run_options import RunOptions
