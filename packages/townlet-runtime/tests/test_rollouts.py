@@ -178,6 +178,42 @@ def test_the_script_alone_is_foreign_and_labelled() -> None:
     assert not batch.columns["value"].any()
 
 
+class Doubter(LinearPolicy):
+    """Can leave its values out, and counts how often it is asked to."""
+
+    times_left_out = 0
+
+    def without_values(self) -> "WithoutValues":
+        self.times_left_out += 1
+        return WithoutValues(self)
+
+
+class WithoutValues:
+    def __init__(self, policy: LinearPolicy) -> None:
+        self._policy = policy
+
+    def act(self, observations: Any, action_mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float32], None]:
+        return self._policy.act(observations, action_mask)[0], None
+
+
+@pytest.mark.parametrize("asks_values", [None, False, True])
+def test_values_are_recorded_where_they_are_asked_for_and_change_nothing_else(asks_values: bool | None) -> None:
+    config = CorridorConfig()
+    corridor = Corridor(replace(config, shows_commitments=True), num_worlds=2)
+    asked = {} if asks_values is None else {"asks_values": asks_values}
+    some = Collector(OneGroup(corridor), config=bridge_config(corridor), seed=1, max_rows=1000, **asked)
+    policy = Doubter(corridor.spec, seed=1)
+    batches = [some.collect({AGENTS: policy}, num_ticks=10, ratio=1.0).batches[AGENTS] for _ in range(3)]
+    assert policy.times_left_out == (not asks_values)  # once, though it is set for each collection
+    plain = collector(config)
+    for batch in batches:
+        expected = plain.collect({AGENTS: LinearPolicy(corridor.spec, seed=1)}, num_ticks=10, ratio=1.0).batches[AGENTS]
+        for name, column in batch.columns.items():
+            known = expected.columns[name] if name != "value" or asks_values else np.zeros_like(column)
+            np.testing.assert_array_equal(column, known)
+    assert any(batch.columns["value"].any() for batch in batches) == bool(asks_values)
+
+
 def test_the_policy_can_be_another_in_every_collection() -> None:
     config = CorridorConfig()
     worlds = collector(config)

@@ -177,14 +177,19 @@ class BehaviorBridge:
             handed_over = self.possession.handed_over(view.slots, tick)
             ratio = self.difficulty.ratios(view.slots, self._ratio, handed_over)
             drawn = self._blend(view, script, proposals, ratio, tick)
-            choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
+            is_possessed = np.count_nonzero(possessed) > 0
+            choices, delay = self._choose(view, drawn, held, tick)
+            if is_possessed:
+                choices = obey_possessors(choices, possessed, wishes, form)
+            if isinstance(view, ArgumentsView):
+                view.choices_made(drawn, choices)
             # The guardrails have the last word.
             reviewed = self._guardrails.review(view, form.executed(choices.action))
 
             constants = constants_of(len(expert))
             values, temperatures = (None, None) if proposals is None else (proposals.values, proposals.temperatures)
             policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, ratio, form, switch=self._switch)
-            fed = possessed & ~form.silent(wishes) if np.count_nonzero(possessed) else possessed
+            fed = possessed & ~form.silent(wishes) if is_possessed else possessed
             decisions = DecisionBatch(
                 action=reviewed.action,
                 chosen_action=choices.action,
@@ -341,23 +346,12 @@ class BehaviorBridge:
         min_ratio = self._config.min_ratio
         return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=min_ratio, switch=self._switch)
 
-    def _choose(
-        self,
-        view: View,
-        drawn: Choices,
-        held: Held,
-        possessed: NDArray[np.bool_],
-        wishes: Actions,
-        tick: int,
-    ) -> tuple[Choices, NDArray[np.int32]]:
-        """Return the choices that the guardrails judge, and the reaction delays [N], from what the blend drew."""
+    def _choose(self, view: View, drawn: Choices, held: Held, tick: int) -> tuple[Choices, NDArray[np.int32]]:
+        """Return the choices of agents that nobody possesses, and the reaction delays [N], from what the blend drew."""
         choices, delay = self.difficulty.late(view.slots, tick, drawn)
-        choices = keep_commitments(choices, held)
-        choices = take_only_actions(choices, view.action_mask, self._form)
-        choices = obey_possessors(choices, possessed, wishes, self._form)
-        if isinstance(view, ArgumentsView):
-            view.choices_made(drawn, choices)
-        return choices, delay
+        if self._commitments.any_binds:
+            choices = keep_commitments(choices, held)
+        return take_only_actions(choices, view.action_mask, self._form), delay
 
     def _held(self, view: View, tick: int) -> Held:
         """Return the commitments in force of the agents of a view, which is checked first."""

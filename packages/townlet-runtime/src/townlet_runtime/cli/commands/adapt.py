@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.cli.console import Console, table
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.run_starts import initial_policy
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load
@@ -70,6 +71,7 @@ class _Rows(NamedTuple):
 
 def adapt_policy(options: AdaptOptions, console: Console) -> int:
     """Adapt the policy, write its directory, print the probabilities of new actions, and return the exit code."""
+    import_trainer()
     from townlet_runtime.training import TrainingError, adapted_groups, policy_specs, set_priors
 
     config = load(options.config, options.settings, options.world.overrides(), console).config

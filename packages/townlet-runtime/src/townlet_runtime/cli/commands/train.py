@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.log_copy import LogCopy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
 from townlet_runtime.cli.training.run_starts import (
@@ -146,6 +147,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
     """The policy that the run begins with, or did: of a run that is resumed, its own copy."""
+    import_trainer()
     from townlet_runtime.training import TrainingError, copied_initial
 
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
@@ -192,6 +193,7 @@ def _mode(config: Config, behaviors: Sequence[str]) -> Mode:
 
 def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[TrainPlan, TrainingConfig]:
     """Decide the settings of training completely; return the plan with its threads and all of them, and themselves."""
+    import_trainer()
     from townlet_runtime.cli.training.run_starts import with_network
     from townlet_runtime.training_settings import preset_name_for, training_config, training_fields
 
