@@ -18,7 +18,10 @@ RECORDING = {
         f"townlet_trajectory.data.{name}"
         for name in ("actions", "batch", "checks", "labels", "ragged", "schema", "split", "trajectory")
     ),
-    *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "grouping", "labels", "recorder", "roster")),
+    *(
+        f"townlet_trajectory.recording.{name}"
+        for name in ("buffer", "grouping", "labels", "recorder", "roster", "segment")
+    ),
 }
 
 
