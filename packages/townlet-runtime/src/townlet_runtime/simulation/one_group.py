@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.drawing import Drawable, drawable_of
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     AGENTS,
@@ -108,6 +109,10 @@ class OneGroup:
         """Draw the worlds as they are now; None where the simulation does not render."""
         return self._simulation.render() if isinstance(self._simulation, Rendered) else None
 
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
+
     def close(self) -> None:
         if isinstance(self._simulation, Closing):
             self._simulation.close()
@@ -161,6 +166,10 @@ class CheckedGroups:
 
     def render(self) -> Picture | None:
         return self._simulation.render()
+
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
 
     def close(self) -> None:
         self._simulation.close()

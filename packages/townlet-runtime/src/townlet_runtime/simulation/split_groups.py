@@ -29,6 +29,7 @@ from townlet_behavior import (
 from townlet_behavior.forms import ActionForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.drawing import Drawable, drawable_of
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
     AGENTS,
@@ -141,6 +142,10 @@ class SplitGroups:
     def render(self) -> Picture | None:
         """Draw the worlds as they are now; None where the simulation does not render."""
         return self._simulation.render()
+
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
 
     def close(self) -> None:
         self._simulation.close()

@@ -20,6 +20,8 @@ from townlet_behavior import (
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
+from townlet_runtime.simulation.drawing import Drawing, Scene
+from townlet_runtime.town.drawing import drawing_of, scene_of
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
@@ -81,6 +83,7 @@ class Town:
         )
         self._schedules = build_schedules(config, self.place)
         self._resolver = TargetResolver(config, self.place)
+        self._scene = scene_of(config, self.place)
         self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
@@ -126,6 +129,14 @@ class Town:
     def guardrails(self) -> tuple[Guardrail, ...]:
         """Return the guardrail against chats and lines with rivals; rivalry exists without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
+
+    def scene(self, *, world: int) -> Scene:
+        """Return the objects and workplaces, the same in every world."""
+        return self._scene
+
+    def drawing(self, *, world: int) -> Drawing:
+        """Return the agents of a world as they are now."""
+        return drawing_of(self.config, self.place, self.state, self.population.ids, world=world)
 
     def close(self) -> None:
         """Nothing is held."""
