@@ -15,6 +15,8 @@ from townlet_runtime.cli.checking.commands import bench, replay, soak
 from townlet_runtime.cli.commands.captures import capture_app
 from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.explain import explain
+from townlet_runtime.cli.commands.live_options import HELP as LIVE_HELP
+from townlet_runtime.cli.commands.live_options import live
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.completion import is_completing, leave_markup
@@ -240,6 +242,9 @@ def run(
         telemetry_every=telemetry_every,
     )
     return run_world(options, console)
+
+
+app.command(cls=PanelledCommand, help=LIVE_HELP)(live)
 
 
 @app.command(cls=PanelledCommand, help="Compare a policy with another behavior, pairwise.")

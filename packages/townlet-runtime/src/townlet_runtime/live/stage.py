@@ -1,9 +1,8 @@
-"""`Stage` owns a world that people watch: it steps at a pace, does what they ask between two ticks, and waits for nobody."""
+"""`Stage` owns a world that is watched: it steps at a pace, does what is asked between two ticks, waits for nobody."""
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -28,7 +27,7 @@ from townlet_runtime.simulation.drawing import (
     plain_scene,
     require_drawing,
 )
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed
 
 log = logging.getLogger(__name__)
 
