@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,8 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from townlet_runtime.live.hub import POLICY_VIOLATION, Hub
-from townlet_runtime.live.security import HEADERS, allows_origin, is_same
+from townlet_runtime.live.security import HEADERS, POLICY_VIOLATION, allows_origin, is_same
+
+if TYPE_CHECKING:
+    from townlet_runtime.live.hub import Hub
 
 SUBPROTOCOL = "townlet.live.v1"
 _KINDS = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css"}

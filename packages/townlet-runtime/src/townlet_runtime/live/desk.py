@@ -18,7 +18,7 @@ from townlet_trajectory import EpisodeLabel
 T = TypeVar("T")
 
 LEASE_S, LEAST_LEASE_TICKS = 5.0, 150
-"""An agent whose person has gone is free again after so many seconds, or so many ticks where that is longer."""
+"""A lease that nobody renews: so many seconds, or so many ticks where that is longer."""
 
 
 class Person(Protocol):
@@ -241,8 +241,12 @@ class Desk:
             raise MessageError("nothing is recorded here that could be labelled; see --record")
         agent, label = message["agent"], EpisodeLabel[message["value"].upper()]
         runtimes = self._stage.runtimes.values() if agent is None else [self._runtime_of(agent)]
-        for runtime in runtimes:
-            await self._asked(lambda runtime=runtime: runtime.label_episode(label, agent, world=WORLD))
+
+        def tell() -> None:
+            for runtime in runtimes:
+                runtime.label_episode(label, agent, world=WORLD)
+
+        await self._asked(tell)
         return {}
 
     async def _mark(self, person: Person, message: Message) -> dict[str, Any]:

@@ -257,5 +257,7 @@ def _whole(decided: Decided, stepped: Stepped, row: int) -> Whole:
 
 
 def _row_of(proposals: Proposals, one: slice) -> Proposals:
-    columns = {name: value[one].copy() for name, value in vars(proposals).items() if isinstance(value, np.ndarray)}
+    columns: dict[str, Any] = {
+        name: value[one].copy() for name, value in vars(proposals).items() if isinstance(value, np.ndarray)
+    }
     return replace(proposals, **columns)

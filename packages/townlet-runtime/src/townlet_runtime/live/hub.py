@@ -8,30 +8,33 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.errors import TownletError
-from townlet_runtime.live.desk import LEASE_S, Desk
 from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
-from townlet_runtime.live.security import is_same, new_secret
-from townlet_runtime.live.stage import Snapshot, Stage
+from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
 from townlet_runtime.live.wire import chart_message, frame_bytes, group_document, picture_bytes, scene_message
-from townlet_runtime.simulation.drawing import Scene
 from townlet_runtime.simulation.interface import first_spec
 
+if TYPE_CHECKING:
+    from townlet_runtime.drawing.scene import Scene
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.stage import Snapshot, Stage
+
 log = logging.getLogger(__name__)
+
+LEASE_S = 5.0
+"""The agents of a person who has gone are free again after so many seconds."""
 
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
 """Most that one client gets."""
 MESSAGES_PER_S, BURST = 60.0, 120.0
 """Of one client; more are refused, and after `MAX_REFUSED` a minute it is sent away."""
 MAX_REFUSED, MAX_WAITING, MAX_CLIENTS = 20, 256, 64
-POLICY_VIOLATION, TRY_AGAIN = 1008, 1013
-"""Close codes, RFC 6455, section 7.4.1."""
 
 
 class Client:

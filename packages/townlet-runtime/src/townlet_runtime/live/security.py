@@ -7,6 +7,8 @@ import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
+POLICY_VIOLATION, TRY_AGAIN = 1008, 1013
+"""Codes that sockets are closed with, RFC 6455, section 7.4.1."""
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": (

@@ -7,14 +7,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.live.app import application
-from townlet_runtime.live.hub import Hub
 from townlet_runtime.live.messages import MAX_BYTES
 from townlet_runtime.live.security import allowed_hosts, new_secret
+
+if TYPE_CHECKING:
+    from townlet_runtime.live.hub import Hub
 
 _PATIENCE_S = 10.0
 

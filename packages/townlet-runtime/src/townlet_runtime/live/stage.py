@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from townlet_behavior import SavedState
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.runtime import BatchRuntime
-from townlet_runtime.errors import SimulationError
-from townlet_runtime.live.history import History
-from townlet_runtime.simulation.drawing import (
+from townlet_runtime.drawing.scene import (
     Drawing,
     Scene,
     drawable_of,
@@ -27,6 +25,8 @@ from townlet_runtime.simulation.drawing import (
     plain_scene,
     require_drawing,
 )
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.history import History
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed
 
 log = logging.getLogger(__name__)

@@ -6,18 +6,20 @@ import base64
 import io
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.drawing.scene import Scene
 from townlet_runtime.live.history import Decider, Point
-from townlet_runtime.live.stage import Snapshot
-from townlet_runtime.simulation.drawing import Scene
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory import Box, MultiDiscrete
+
+if TYPE_CHECKING:
+    from townlet_runtime.live.stage import Snapshot
 
 FRAME, PICTURE = b"TLF1", b"TLP1"
 _HEADER = struct.Struct("<4sIIIIIIIff")
@@ -92,7 +94,7 @@ def frame_bytes(
 
 def _of_rows(column: NDArray[Any] | None, rows: NDArray[np.int64], dtype: type, otherwise: int) -> NDArray[Any]:
     """The values at `rows` [N], `otherwise` at -1: an agent that has just come has decided nothing."""
-    found = np.full(len(rows), otherwise, dtype)
+    found: NDArray[Any] = np.full(len(rows), otherwise, dtype)
     known = rows >= 0
     if column is not None and known.any():
         found[known] = column[rows[known]]

@@ -57,10 +57,10 @@ def live(
         require_policy(policy)
     if record is not None and ":" not in record:
         require_empty(Path(record))
-    from townlet_runtime.cli.commands.live import LiveOptions, serve_live
     from townlet_runtime.cli.recording import parse_target
+    from townlet_runtime.cli.running.live import LiveOptions, serve_live
+    from townlet_runtime.cli.running.setup import RunOptions
     from townlet_runtime.cli.world_options import WorldOptions
-    from townlet_runtime.cli.world_setup import RunOptions
 
     options = RunOptions(
         config=config,

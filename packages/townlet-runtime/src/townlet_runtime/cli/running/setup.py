@@ -11,7 +11,7 @@ from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
-from townlet_runtime.config.load import Config
+from townlet_runtime.config.schema import Config
 from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError

@@ -52,7 +52,7 @@ class Scene:
 
     Examples:
         >>> import numpy as np
-        >>> from townlet_runtime.simulation.drawing import Mark, Scene
+        >>> from townlet_runtime.drawing.scene import Mark, Scene
         >>> water = np.array([[0, 0, 1], [0, 0, 1]], np.uint8)
         >>> scene = Scene(
         ...     width=3, height=2, cells=water, palette=(("grass", "grass"), ("pond", "water")),

@@ -19,9 +19,9 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
     table,
 )
+from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared
 from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_telemetry, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
-from townlet_runtime.cli.world_setup import RunOptions, WorldSetup, prepared
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.core.loop import GroupedLoop, LoopReport
 from townlet_runtime.core.runtime import BatchRuntime

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from townlet_runtime.cli.console import Console, stop_on_signals
-from townlet_runtime.cli.world_setup import RunOptions, prepared
+from townlet_runtime.cli.running.setup import RunOptions, prepared
 from townlet_runtime.errors import MissingExtraError
 
 DEFAULT_PORT, DEFAULT_SPEED = 8400, 10.0
