@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
-from townlet_runtime.simulation.drawing import Drawable, drawable_of
+from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.simulation.interface import (
     ActionArray,
     Closing,

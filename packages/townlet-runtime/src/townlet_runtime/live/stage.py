@@ -1,9 +1,8 @@
-"""`Stage` owns a world that people watch: it steps at a pace, does what they ask between two ticks, and waits for nobody."""
+"""`Stage` owns a world that is watched: it steps at a pace, does what is asked between two ticks, waits for nobody."""
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -18,9 +17,7 @@ from numpy.typing import NDArray
 from townlet_behavior import SavedState
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.runtime import BatchRuntime
-from townlet_runtime.errors import SimulationError
-from townlet_runtime.live.history import History
-from townlet_runtime.simulation.drawing import (
+from townlet_runtime.drawing.scene import (
     Drawing,
     Scene,
     drawable_of,
@@ -28,7 +25,9 @@ from townlet_runtime.simulation.drawing import (
     plain_scene,
     require_drawing,
 )
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, first_spec
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.history import History
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
+from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.drawing import Drawable, drawable_of
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     AGENTS,

@@ -28,8 +28,8 @@ from townlet_behavior import (
 )
 from townlet_behavior.forms import ActionForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
+from townlet_runtime.drawing.scene import drawable_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.drawing import Drawable, drawable_of
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
     AGENTS,
@@ -84,7 +84,7 @@ class SplitGroups:
         if taken or not groups:
             expected = f"names of new groups, other than {', '.join(simulation.specs)}"
             raise SimulationError(f"expected {expected}, got {', '.join(taken) or 'none'}")
-        self._simulation = simulation
+        self._simulation, self.drawable = simulation, drawable_of(simulation)
         self._of = of
         spec = simulation.specs[of]
         self._membership = Membership(groups, spec, rest=of)
@@ -140,12 +140,7 @@ class SplitGroups:
         return self._begin(self._simulation.restore(state))
 
     def render(self) -> Picture | None:
-        """Draw the worlds as they are now; None where the simulation does not render."""
         return self._simulation.render()
-
-    @property
-    def drawable(self) -> Drawable | None:
-        return drawable_of(self._simulation)
 
     def close(self) -> None:
         self._simulation.close()

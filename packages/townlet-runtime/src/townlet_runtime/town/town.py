@@ -17,11 +17,11 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
+from townlet_runtime.drawing.scene import Drawing, Scene
+from townlet_runtime.drawing.town import drawing_of, scene_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
-from townlet_runtime.simulation.drawing import Drawing, Scene
-from townlet_runtime.town.drawing import drawing_of, scene_of
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules

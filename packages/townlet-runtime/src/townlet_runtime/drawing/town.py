@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from townlet_runtime.simulation.drawing import Drawing, Mark, Scene, Shape
+from townlet_runtime.drawing.scene import Drawing, Mark, Scene, Shape
 from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import FREE, TownState
-from townlet_trajectory.data.trajectory import Array
 
 NEEDS = ("hunger", "hygiene", "energy")
 """Names of the levels; 1 is satisfied."""
@@ -41,7 +41,7 @@ def scene_of(config: TownConfig, place: Place) -> Scene:
     )
 
 
-def drawing_of(config: TownConfig, place: Place, state: TownState, ids: Array, *, world: int) -> Drawing:
+def drawing_of(config: TownConfig, place: Place, state: TownState, ids: NDArray[np.object_], *, world: int) -> Drawing:
     """Return the agents of one world as they are now, and how many have to do with each object.
 
     Args:

@@ -52,7 +52,7 @@ class Scene:
 
     Examples:
         >>> import numpy as np
-        >>> from townlet_runtime.simulation.drawing import Mark, Scene
+        >>> from townlet_runtime.drawing.scene import Mark, Scene
         >>> water = np.array([[0, 0, 1], [0, 0, 1]], np.uint8)
         >>> scene = Scene(
         ...     width=3, height=2, cells=water, palette=(("grass", "grass"), ("pond", "water")),
@@ -161,17 +161,18 @@ def plain_scene(capacity: int) -> Scene:
     return Scene(width=float(columns), height=float(-(-max(capacity, 1) // columns)))
 
 
-def plain_drawing(observed: Observed, *, world: int, capacity: int, first: int = 0, columns: int = 0) -> Drawing:
-    """Return the agents of a world in the order of their slots, row by row of its `plain_scene`.
+def plain_drawing(observed: Observed, *, world: int, capacity: int, first: int, columns: int) -> Drawing:
+    """Return the agents of a group in the order of their slots, row by row of a `plain_scene`.
 
     Args:
-        observed: the view.
+        observed: the view of the group.
         world: index of the world.
-        capacity: slots of one world.
+        capacity: slots of the group in one world.
+        first: place of its first slot.
+        columns: of the scene.
     """
     here = observed.worlds == world
-    places = observed.slots[here] - world * capacity
-    columns = int(np.ceil(np.sqrt(max(capacity, 1))))
+    places = observed.slots[here] - world * capacity + first
     positions = np.stack([places % columns, places // columns], axis=1).astype(np.float32) + np.float32(0.5)
     return Drawing(agent_ids=observed.agent_ids[here], positions=positions)
 
