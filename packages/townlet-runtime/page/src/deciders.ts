@@ -2,7 +2,7 @@
 
 export type Pen = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
-export type Body = "disc" | "ring" | "diamond" | "star" | "crossed" | "dashed" | "dot";
+export type Body = "disc" | "ring" | "diamond" | "star" | "crossed" | "dashed" | "dot" | "triangle";
 
 export interface Decider {
   name: string;
@@ -14,12 +14,13 @@ export interface Decider {
 
 export const DECIDERS: readonly Decider[] = [
   { name: "script", colour: "by-script", body: "disc", meaning: "the scripted behavior decided" },
-  { name: "fallback", colour: "by-fallback", body: "ring", meaning: "nobody proposed anything, the fallback decided" },
+  { name: "fallback", colour: "by-fallback", body: "ring", meaning: "the script stood in for a slow mind" },
   { name: "learned", colour: "by-learned", body: "diamond", meaning: "the learned policy decided" },
   { name: "person", colour: "by-person", body: "star", meaning: "a person decided" },
   { name: "vetoed", colour: "by-vetoed", body: "crossed", meaning: "a guardrail replaced the choice" },
   { name: "committed", colour: "by-committed", body: "dashed", meaning: "an option chosen earlier goes on" },
   { name: "only action", colour: "by-only", body: "dot", meaning: "one action alone was legal" },
+  { name: "mind", colour: "by-mind", body: "triangle", meaning: "a slow mind decided, in the place of the script" },
 ];
 
 const UNKNOWN: Decider = { name: "unknown", colour: "muted", body: "ring", meaning: "not known" };
@@ -46,6 +47,7 @@ export function drawBody(
   if (body === "disc") on.arc(x, y, radius, 0, 2 * Math.PI);
   else if (body === "dot") on.arc(x, y, radius * 0.5, 0, 2 * Math.PI);
   else if (body === "diamond") polygon(on, x, y, 4, radius * 1.2, radius * 1.2);
+  else if (body === "triangle") polygon(on, x, y + radius * 0.2, 3, radius * 1.25, radius * 1.25);
   else if (body === "star") polygon(on, x, y, 10, radius * 1.35, radius * 0.62);
   else if (body === "crossed") on.rect(x - radius * 0.9, y - radius * 0.9, radius * 1.8, radius * 1.8);
   else on.arc(x, y, radius * 0.5, 0, 2 * Math.PI);

@@ -1,7 +1,7 @@
 // What the page knows: the newest of each message, and who is looked at. Parts of the page listen for what they show.
 
 import type { Frame, Picture } from "./wire/frame";
-import type { Agent, ChartPoints, Group, Hello, Roster, Run, Scene, State, Strip } from "./wire/messages";
+import type { Agent, AgentOrGone, ChartPoints, Group, Hello, Roster, Run, Scene, State } from "./wire/messages";
 import type { Link } from "./wire/connection";
 
 interface Happenings {
@@ -12,9 +12,7 @@ interface Happenings {
   frame: Frame;
   picture: Picture;
   chart: ChartPoints;
-  agent: Agent;
-  moment: Agent;
-  strip: Strip;
+  agent: AgentOrGone;
   state: State;
   run: Run;
   /** The selected agent, or null. */
@@ -47,7 +45,8 @@ export class Model {
 
   private keep<K extends keyof Happenings>(what: K, content: Happenings[K]): void {
     const kept: Partial<Record<keyof Happenings, unknown>> = this as never;
-    if (what in this) kept[what] = content;
+    if (what in this && what !== "agent") kept[what] = content;
+    if (what === "agent") this.agent = "gone" in (content as AgentOrGone) ? null : (content as Agent);
     if (what === "roster") this.rows = new Map(this.roster?.ids.map((id, row) => [id, row]));
     if (what === "selected") this.agent = null;
   }

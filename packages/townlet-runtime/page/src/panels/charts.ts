@@ -1,5 +1,6 @@
 // The charts of a sitting: shares by source, mean reward, vetoes by reason, ticks a second.
 
+import { DECIDERS } from "../deciders";
 import { byId } from "../dom";
 import type { Model } from "../model";
 import type { Theme } from "../theme";
@@ -8,21 +9,7 @@ import type { ChartPoints } from "../wire/messages";
 
 const POINTS = 600;
 export const DASHES: number[][] = [[], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3]];
-const COLOURS: Record<string, string> = {
-  script: "by-script",
-  scripted: "by-script",
-  expert: "by-script",
-  fallback: "by-fallback",
-  learned: "by-learned",
-  policy: "by-learned",
-  person: "by-person",
-  possessor: "by-person",
-  vetoed: "by-vetoed",
-  committed: "by-committed",
-  commitment: "by-committed",
-  "only action": "by-only",
-  only_action: "by-only",
-};
+const COLOURS = new Map(DECIDERS.map((decider) => [decider.name, decider.colour]));
 
 export class Charts {
   private x: number[] = [];
@@ -52,13 +39,14 @@ export class Charts {
   /** Points that do not come after the last one replace it and all after it: the world went back. */
   private take(points: ChartPoints): void {
     let keep = this.x.length;
-    while (keep > 0 && this.x[keep - 1]! >= points.from) keep -= 1;
+    const first = points.ticks[0] ?? Infinity;
+    while (keep > 0 && this.x[keep - 1]! >= first) keep -= 1;
     this.x.length = keep;
     for (const column of this.columns.values()) column.length = keep;
-    points.mean_reward.forEach((_, index) => this.x.push(points.from + index * points.every));
+    this.x.push(...points.ticks);
     this.add("reward", points.mean_reward, keep);
-    this.add("speed", points.ticks_per_s, keep);
-    for (const [source, values] of Object.entries(points.shares)) this.add(`share ${source}`, values, keep);
+    this.add("speed", points.ticks.map(() => points.ticks_per_s), keep);
+    for (const [source, values] of Object.entries(points.shares)) this.add(`share ${source.replaceAll("_", " ")}`, values, keep);
     for (const [reason, values] of Object.entries(points.vetoes)) this.add(`veto ${reason}`, values, keep);
     for (const column of this.columns.values()) while (column.length < this.x.length) column.push(null);
     const over = this.x.length - POINTS;
@@ -84,7 +72,7 @@ export class Charts {
     const shares = this.named("share ");
     this.shares.update(
       this.x,
-      shares.map(([name, values], index) => ({ name, values, colour: COLOURS[name] ?? `accent${(index % 8) + 1}` })),
+      shares.map(([name, values], index) => ({ name, values, colour: COLOURS.get(name) ?? `accent${(index % 8) + 1}` })),
     );
     this.vetoes.update(
       this.x,

@@ -49,8 +49,8 @@ export class Inspector {
     this.strip = new StripView(
       model,
       theme,
-      (id) => void desk.quietly("strip", { agent: id }),
-      (tick) => this.lookBack(tick),
+      (id) => desk.quietly("strip", { agent: id }),
+      (tick) => void this.lookBack(tick),
     );
     this.labels = LABELS.map((value, index) =>
       button(value, () => void this.label(index), { class: "label", "aria-keyshortcuts": index + 1, "aria-pressed": "false" }),
@@ -82,11 +82,6 @@ export class Inspector {
     });
     model.on("agent", () => this.soon());
     model.on("frame", () => this.soon());
-    model.on("moment", (moment) => {
-      if (moment.id !== model.selected || moment.tick !== this.back) return;
-      this.moment = moment;
-      this.soon();
-    });
     model.on("roster", (roster) => {
       const known = byId("agent-ids", HTMLElement);
       known.replaceChildren(...roster.ids.slice(0, 2000).map((id) => make("option", { value: id })));
@@ -116,11 +111,16 @@ export class Inspector {
     this.show();
   }
 
-  private lookBack(tick: number | null): void {
+  private async lookBack(tick: number | null): Promise<void> {
     if (tick === this.back) return;
     this.back = tick;
     this.moment = null;
-    if (tick !== null && this.model.selected !== null) void this.desk.ask("moment", { agent: this.model.selected, tick });
+    this.soon();
+    const id = this.model.selected;
+    if (tick === null || id === null) return;
+    const { moment } = await this.desk.ask("moment", { agent: id, tick });
+    if (moment === null || moment.id !== this.model.selected || moment.tick !== this.back) return;
+    this.moment = moment;
     this.soon();
   }
 
@@ -150,20 +150,26 @@ export class Inspector {
     this.showDecision(agent);
     this.showSeen(agent);
     this.showProposals(agent);
-    const levels = agent.bars.map((bar) => ({
-      name: bar.name,
-      share: bar.value,
-      words: percent(bar.value),
-      colour: bar.value < 0.25 ? "alert" : "good",
-    }));
-    this.levels.update(levels);
-    byId("levels-part", HTMLElement).hidden = levels.length === 0;
-    const terms = Object.entries(agent.terms);
+    this.showLevels(id);
+    const terms = Object.entries(agent.terms).map(([name, value]): [string, number] => [name, value ?? 0]);
     const largest = Math.max(1e-9, ...terms.map(([, value]) => Math.abs(value)));
     this.terms.update(
       terms.map(([name, value]) => ({ name, share: value / largest, words: round(value), colour: value < 0 ? "alert" : "good" })),
     );
     byId("terms-part", HTMLElement).hidden = terms.length === 0;
+  }
+
+  /** Of now alone: levels of earlier ticks are not kept. */
+  private showLevels(id: string): void {
+    const frame = this.model.current;
+    const row = this.model.row(id);
+    const names = frame === null || row === null || this.back !== null ? [] : (this.model.scene?.bars ?? []);
+    const levels = names.map((name, bar) => {
+      const value = (frame?.bars[(row ?? 0) * names.length + bar] ?? 0) / 255;
+      return { name, share: value, words: percent(value), colour: value < 0.25 ? "alert" : "good" };
+    });
+    this.levels.update(levels);
+    byId("levels-part", HTMLElement).hidden = levels.length === 0;
   }
 
   private showHands(id: string): void {
@@ -172,6 +178,7 @@ export class Inspector {
     const holder = row === null ? 0 : (model.current?.possessed[row] ?? 0);
     const can = model.hello?.can.possess === true;
     byId("hands", HTMLElement).hidden = !can;
+    byId("labels-part", HTMLElement).hidden = model.hello?.can.label === false;
     const take = byId("take", HTMLButtonElement);
     say(byId("take-words", HTMLElement), holder === 1 ? "Release" : "Take over");
     set(take, "aria-pressed", holder === 1 ? "true" : "false");
@@ -245,21 +252,22 @@ export class Inspector {
   }
 
   private showProposals(agent: Agent): void {
-    const { explanation, script, policy } = agent;
+    const { explanation } = agent;
+    const { expert_action: script = null, proposer = null, policy = null, value = null } = explanation?.proposed ?? {};
     const option = explanation?.option ?? null;
     const lines: string[] = [];
-    if (script !== null) lines.push(`Script: ${script.action}${script.proposer === null ? "" : `, by ${script.proposer}`}`);
+    if (script !== null) lines.push(`Script: ${script}${proposer === null || proposer === "script" ? "" : `, by ${proposer}`}`);
     if (option !== null) lines.push(`Held: ${option.action}, ${option.ticks_left} more ticks`);
     const vetoed = explanation?.decided.veto_reason ?? null;
     if (vetoed !== null) lines.push(`Vetoed: ${explanation?.decided.chosen_action ?? "the choice"}, ${vetoed}`);
-    if (policy !== null && policy.value !== null) lines.push(`The policy expects ${round(policy.value)} from here`);
+    if (value !== null) lines.push(`The policy expects ${round(value)} from here`);
     if (lines.length === 0 && policy === null) lines.push("Nothing was proposed.");
     say(byId("proposed", HTMLElement), lines.join("\n"));
     this.proposals.update(
-      (policy?.top ?? []).map((one) => ({
+      (policy?.top_actions ?? []).map((one) => ({
         name: one.action,
         share: one.probability,
-        words: `${script?.action === one.action ? "◂ script  " : ""}${percent(one.probability)}`,
+        words: `${script === one.action ? "◂ script  " : ""}${percent(one.probability)}`,
         colour: "by-learned",
       })),
     );

@@ -4,7 +4,15 @@ import { DECIDERS, deciderOf } from "../deciders";
 import { byId, round, say, set } from "../dom";
 import type { Model } from "../model";
 import type { Theme } from "../theme";
-import type { Strip } from "../wire/messages";
+import type { Reply } from "../wire/messages";
+
+interface Strip {
+  id: string;
+  ticks: number[];
+  decider: number[];
+  action: unknown[];
+  reward: (number | null)[];
+}
 
 const LANE = 9;
 const REWARD = 30;
@@ -26,22 +34,16 @@ export class StripView {
   constructor(
     private readonly model: Model,
     private readonly theme: Theme,
-    private readonly ask: (id: string) => void,
+    private readonly ask: (id: string) => Promise<Reply>,
     private readonly look: (tick: number | null) => void,
   ) {
-    model.on("strip", (strip) => {
-      if (strip.id !== model.selected) return;
-      this.strip = strip;
-      if (this.back !== null && this.back < (strip.ticks[0] ?? 0)) this.now();
-      else this.draw();
-    });
     model.on("selected", (id) => {
       this.strip = null;
       this.back = null;
       this.draw();
-      if (id !== null) this.refresh(true);
+      if (id !== null) void this.refresh(true);
     });
-    model.on("frame", () => this.refresh(false));
+    model.on("frame", () => void this.refresh(false));
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
     const point = (event: PointerEvent): void => {
       if (event.buttons === 0 && event.type !== "pointerdown") return;
@@ -64,13 +66,17 @@ export class StripView {
     this.draw();
   }
 
-  private refresh(first: boolean): void {
+  private async refresh(first: boolean): Promise<void> {
     const id = this.model.selected;
     const now = performance.now();
     const known = this.strip?.ticks.at(-1) ?? -1;
     if (id === null || (!first && (this.canvas.clientWidth === 0 || now - this.asked < AGAIN_MS || known >= (this.model.frame?.tick ?? 0)))) return;
     this.asked = now;
-    this.ask(id);
+    const { ticks, decider, action, reward } = await this.ask(id);
+    if (id !== this.model.selected || ticks === null || decider === null || action === null || reward === null) return;
+    this.strip = { id, ticks, decider, action, reward };
+    if (this.back !== null && this.back < (ticks[0] ?? 0)) this.now();
+    else this.draw();
   }
 
   private go(index: number): void {

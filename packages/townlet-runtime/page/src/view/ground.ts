@@ -37,7 +37,8 @@ export class Ground {
     on.imageSmoothingEnabled = false;
     const [left, top] = [camera.x(0), camera.y(0)];
     on.drawImage(this.cells, left, top, width * camera.scale, height * camera.scale);
-    if (this.scene.unit === "cells" && camera.scale >= 10) this.lines(on, camera, width, height);
+    const cell = cellOf(this.scene);
+    if (this.scene.cells !== null && camera.scale * cell >= 10) this.lines(on, camera, width, height, cell);
     on.strokeStyle = this.theme.colour("rule");
     on.lineWidth = 1;
     on.strokeRect(left - 0.5, top - 0.5, width * camera.scale + 1, height * camera.scale + 1);
@@ -64,13 +65,13 @@ export class Ground {
     }
   }
 
-  private lines(on: CanvasRenderingContext2D, camera: Camera, width: number, height: number): void {
+  private lines(on: CanvasRenderingContext2D, camera: Camera, width: number, height: number, cell: number): void {
     on.beginPath();
-    for (let x = 1; x < width; x++) {
+    for (let x = cell; x < width; x += cell) {
       on.moveTo(camera.x(x), camera.y(0));
       on.lineTo(camera.x(x), camera.y(height));
     }
-    for (let y = 1; y < height; y++) {
+    for (let y = cell; y < height; y += cell) {
       on.moveTo(camera.x(0), camera.y(y));
       on.lineTo(camera.x(width), camera.y(y));
     }
@@ -80,7 +81,7 @@ export class Ground {
   }
 
   private mark(on: CanvasRenderingContext2D, mark: Mark, camera: Camera): void {
-    const reach = markReach(camera, this.scene);
+    const reach = this.scene === null ? 0 : markReach(camera, this.scene);
     const [x, y] = [camera.x(mark.x), camera.y(mark.y)];
     on.beginPath();
     if (mark.shape === "circle") on.arc(x, y, reach, 0, 2 * Math.PI);
@@ -108,8 +109,16 @@ export function sizeOf(scene: Scene): [number, number] {
   return [Math.max(1e-6, scene.size[0] ?? 1), Math.max(1e-6, scene.size[1] ?? 1)];
 }
 
-export function markReach(camera: Camera, scene: Scene | null): number {
-  return scene?.unit === "cells" ? Math.max(3, camera.scale * 0.42) : 9;
+/** How long a step of an agent is thought to be: a cell; without cells a unit, if there are neither few nor very many. */
+export function cellOf(scene: Scene): number {
+  const [width, height] = sizeOf(scene);
+  if (scene.cells !== null) return width / Math.max(1, scene.cells.columns);
+  const longer = Math.max(width, height);
+  return longer < 8 ? longer / 12 : longer > 200 ? longer / 40 : 1;
+}
+
+export function markReach(camera: Camera, scene: Scene): number {
+  return Math.max(3, camera.scale * cellOf(scene) * 0.42);
 }
 
 function crossPath(on: CanvasRenderingContext2D, x: number, y: number, reach: number): void {

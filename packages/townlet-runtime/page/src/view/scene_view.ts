@@ -8,7 +8,7 @@ import type { Frame, Picture } from "../wire/frame";
 import { UNSAID } from "../wire/frame";
 import type { Box } from "./camera";
 import { Camera } from "./camera";
-import { Ground, markReach, sizeOf } from "./ground";
+import { Ground, cellOf, markReach, sizeOf } from "./ground";
 import { Motion } from "./motion";
 import { Sprites } from "./sprites";
 
@@ -88,9 +88,8 @@ export class SceneView {
   }
 
   private take(frame: Frame): void {
-    const cells = this.model.scene?.unit === "cells";
-    const [width, height] = this.model.scene === null ? [0, 0] : sizeOf(this.model.scene);
-    const far = this.still.matches ? 0 : cells ? 1.5 : Math.max(width, height) / 10;
+    const { scene } = this.model;
+    const far = this.still.matches || scene === null ? 0 : 1.5 * cellOf(scene);
     this.motion.take(frame, performance.now(), far);
     this.stale = true;
     this.follow();
@@ -156,7 +155,7 @@ export class SceneView {
 
   private radius(): number {
     const scene = this.model.scene;
-    const size = scene?.unit === "cells" ? this.camera.scale * RADIUS.ofCell : 7;
+    const size = scene === null ? 0 : this.camera.scale * cellOf(scene) * RADIUS.ofCell;
     return Math.round(2 * Math.min(RADIUS.most, Math.max(RADIUS.least, size))) / 2;
   }
 
@@ -258,7 +257,7 @@ export class SceneView {
     const scene = model.scene;
     if (scene === null || scene.version !== frame.scene) return;
     const reach = markReach(camera, scene);
-    const named = reach >= 13 || scene.unit === "pixels";
+    const named = reach >= 13;
     on.textAlign = "center";
     on.textBaseline = "middle";
     on.font = "11px system-ui, sans-serif";
@@ -278,21 +277,29 @@ export class SceneView {
   }
 
   private drawNames(frame: Frame, radius: number): void {
-    const { model, camera, motion } = this;
-    const ids = model.roster?.ids ?? [];
-    this.on.font = "600 12px system-ui, sans-serif";
-    this.on.textAlign = "center";
-    this.on.textBaseline = "middle";
+    const { model, on } = this;
+    on.font = "600 12px system-ui, sans-serif";
+    on.textAlign = "center";
+    on.textBaseline = "middle";
     const chosen = model.selected === null ? null : model.row(model.selected);
     let said = 0;
-    for (let row = 0; row < frame.agents; row++) {
-      if (!this.names && row !== chosen && frame.possessed[row] !== 1) continue;
-      const [x, y] = [camera.x(motion.x[row]!), camera.y(motion.y[row]!)];
-      if (x < 0 || y < 0 || x > this.canvas.clientWidth || y > this.canvas.clientHeight) continue;
-      if (++said > MOST_NAMES && row !== chosen) continue;
-      const did = row === chosen ? model.actionOf(row) : "";
-      this.label(did === "" ? (ids[row] ?? "") : `${ids[row]}: ${did}`, x, y - radius - 14);
+    for (let row = 0; row < frame.agents && said < MOST_NAMES; row++) {
+      if (row === chosen || !(this.names || frame.possessed[row] === 1)) continue;
+      if (this.nameAgent(row, radius, "")) said += 1;
     }
+    if (chosen !== null && chosen < frame.agents) this.nameAgent(chosen, radius, model.actionOf(chosen));
+  }
+
+  /** False: it is outside of the canvas. */
+  private nameAgent(row: number, radius: number, did: string): boolean {
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const [x, y] = [this.camera.x(this.motion.x[row]!), this.camera.y(this.motion.y[row]!)];
+    if (x < 0 || y < 0 || x > width || y > height) return false;
+    const id = this.model.roster?.ids[row] ?? "";
+    const words = did === "" ? id : `${id}: ${did}`;
+    const half = this.on.measureText(words).width / 2 + 4;
+    this.label(words, Math.max(half, Math.min(width - half, x)), Math.max(10, y - radius - 14));
+    return true;
   }
 
   private label(words: string, x: number, y: number): void {

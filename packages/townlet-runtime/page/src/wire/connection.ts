@@ -34,6 +34,10 @@ export function keepToken(): string | null {
   return sessionStorage.getItem(TOKEN);
 }
 
+function refusal(to: number, error: string): Reply {
+  return { to, ok: false, error, moment: null, ticks: null, decider: null, action: null, reward: null };
+}
+
 interface Waiting {
   done(reply: Reply): void;
   timer: number;
@@ -77,11 +81,11 @@ export class Connection {
   send(type: string, fields: Record<string, unknown> = {}): Promise<Reply> {
     const id = this.nextId++;
     if (this.socket?.readyState !== WebSocket.OPEN) {
-      return Promise.resolve({ to: id, ok: false, error: "There is no connection." });
+      return Promise.resolve(refusal(id, "There is no connection."));
     }
     this.socket.send(JSON.stringify({ type, id, ...fields }));
     return new Promise((done) => {
-      const timer = window.setTimeout(() => this.answer({ to: id, ok: false, error: "No answer came." }), ANSWER_MS);
+      const timer = window.setTimeout(() => this.answer(refusal(id, "No answer came.")), ANSWER_MS);
       this.waiting.set(id, { done, timer });
     });
   }
@@ -126,7 +130,7 @@ export class Connection {
   }
 
   private forgetWaiting(): void {
-    for (const to of [...this.waiting.keys()]) this.answer({ to, ok: false, error: "The connection was lost." });
+    for (const to of [...this.waiting.keys()]) this.answer(refusal(to, "The connection was lost."));
   }
 
   private closed(socket: WebSocket, event: CloseEvent): void {

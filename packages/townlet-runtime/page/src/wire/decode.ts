@@ -20,7 +20,7 @@ export const number: Decoder<number> = (value, where) =>
 
 export const anything: Decoder<unknown> = (value) => value;
 
-export function oneOf<const T extends string>(...allowed: T[]): Decoder<T> {
+export function oneOf<const T extends string | boolean>(...allowed: T[]): Decoder<T> {
   return (value, where) => allowed.find((one) => one === value) ?? wrong(where, allowed.join(" or "), value);
 }
 

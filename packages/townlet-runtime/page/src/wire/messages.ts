@@ -31,6 +31,7 @@ const hello = record({
     teach: flag,
     swap: flag,
     seek: optional(flag),
+    label: optional(flag),
   }),
   policy: nullable(text),
   script: flag,
@@ -42,7 +43,6 @@ export const SHAPES = ["circle", "square", "diamond", "triangle", "cross"] as co
 const scene = record({
   version: number,
   size: list(number),
-  unit: oneOf("cells", "pixels"),
   cells: nullable(
     record({ rows: number, columns: number, codes: text, palette: list(record({ name: text, colour: text })) }),
   ),
@@ -62,12 +62,11 @@ const scene = record({
 const roster = record({ version: number, ids: list(text), groups: list(number) });
 
 const chart = record({
-  from: number,
-  every: number,
+  ticks: list(number),
   shares: table(list(number)),
   mean_reward: list(nullable(number)),
   vetoes: table(list(number)),
-  ticks_per_s: list(number),
+  ticks_per_s: number,
 });
 
 const explanation = record({
@@ -85,6 +84,7 @@ const explanation = record({
     policy_probability: nullable(number),
     behavior_probability: nullable(number),
     value: nullable(number),
+    policy: nullable(record({ top_actions: list(record({ action: text, probability: number })) })),
   }),
   decided: record({
     by: text,
@@ -103,31 +103,26 @@ const explanation = record({
   }),
 });
 
-const agent = record({
+const seen = record({
   id: text,
   tick: number,
   explanation: nullable(explanation),
-  script: nullable(record({ action: text, proposer: nullable(text) })),
-  policy: nullable(
-    record({ top: list(record({ action: text, probability: number })), value: nullable(number) }),
-  ),
   legal: nullable(list(flag)),
-  why_illegal: table(text),
-  bars: list(record({ name: text, value: number })),
+  why_illegal: optional(table(text)),
   possessed_by: nullable(oneOf("you", "another")),
-  lease_left: nullable(number),
+  lease_left: optional(number),
   reward: nullable(number),
-  terms: table(number),
+  terms: table(nullable(number)),
 });
 
-const strip = record({
-  id: text,
-  ticks: list(number),
-  decider: list(number),
-  action: list(anything),
-  reward: list(nullable(number)),
-  vetoed: list(anything),
-});
+/** Of an agent that has left, or has decided nothing yet, there is nothing to see. */
+const gone = record({ id: text, gone: oneOf(true) });
+
+type Seen = Decoded<typeof seen>;
+type Gone = Decoded<typeof gone>;
+
+const agent: Decoder<Seen | Gone> = (value, where) =>
+  typeof value === "object" && value !== null && "gone" in value ? gone(value, where) : seen(value, where);
 
 const teach = record({
   phase: oneOf("idle", "training", "judging", "ready", "failed"),
@@ -156,7 +151,18 @@ const state = record({
   replay: optional(record({ first: number, last: number })),
 });
 
-const reply = record({ to: nullable(number), ok: flag, error: optional(text) });
+const reply = record({
+  to: nullable(number),
+  ok: flag,
+  error: optional(text),
+  /** Of `moment`. */
+  moment: optional(seen),
+  /** Of `strip`: one entry for each tick. */
+  ticks: optional(list(number)),
+  decider: optional(list(number)),
+  action: optional(list(anything)),
+  reward: optional(list(nullable(number))),
+});
 
 const run = record({
   from: optional(number),
@@ -170,7 +176,7 @@ const run = record({
   left_s: nullable(number),
 });
 
-const DECODERS = { hello, scene, roster, chart, agent, moment: agent, strip, state, reply, run };
+const DECODERS = { hello, scene, roster, chart, agent, state, reply, run };
 
 type Decoders = typeof DECODERS;
 export type MessageType = keyof Decoders;
@@ -183,8 +189,8 @@ export type Scene = Payload<"scene">;
 export type Mark = Scene["marks"][number];
 export type Roster = Payload<"roster">;
 export type ChartPoints = Payload<"chart">;
-export type Agent = Payload<"agent">;
-export type Strip = Payload<"strip">;
+export type Agent = Seen;
+export type AgentOrGone = Payload<"agent">;
 export type State = Payload<"state">;
 export type Teach = Decoded<typeof teach>;
 export type Reply = Payload<"reply">;

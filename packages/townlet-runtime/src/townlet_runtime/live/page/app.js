@@ -376,7 +376,8 @@
     }
     keep(what, content) {
       const kept = this;
-      if (what in this) kept[what] = content;
+      if (what in this && what !== "agent") kept[what] = content;
+      if (what === "agent") this.agent = "gone" in content ? null : content;
       if (what === "roster") this.rows = new Map(this.roster?.ids.map((id, row) => [id, row]));
       if (what === "selected") this.agent = null;
     }
@@ -419,12 +420,13 @@
   // src/deciders.ts
   var DECIDERS = [
     { name: "script", colour: "by-script", body: "disc", meaning: "the scripted behavior decided" },
-    { name: "fallback", colour: "by-fallback", body: "ring", meaning: "nobody proposed anything, the fallback decided" },
+    { name: "fallback", colour: "by-fallback", body: "ring", meaning: "the script stood in for a slow mind" },
     { name: "learned", colour: "by-learned", body: "diamond", meaning: "the learned policy decided" },
     { name: "person", colour: "by-person", body: "star", meaning: "a person decided" },
     { name: "vetoed", colour: "by-vetoed", body: "crossed", meaning: "a guardrail replaced the choice" },
     { name: "committed", colour: "by-committed", body: "dashed", meaning: "an option chosen earlier goes on" },
-    { name: "only action", colour: "by-only", body: "dot", meaning: "one action alone was legal" }
+    { name: "only action", colour: "by-only", body: "dot", meaning: "one action alone was legal" },
+    { name: "mind", colour: "by-mind", body: "triangle", meaning: "a slow mind decided, in the place of the script" }
   ];
   var UNKNOWN = { name: "unknown", colour: "muted", body: "ring", meaning: "not known" };
   function deciderOf(code) {
@@ -439,6 +441,7 @@
     if (body === "disc") on.arc(x, y, radius, 0, 2 * Math.PI);
     else if (body === "dot") on.arc(x, y, radius * 0.5, 0, 2 * Math.PI);
     else if (body === "diamond") polygon(on, x, y, 4, radius * 1.2, radius * 1.2);
+    else if (body === "triangle") polygon(on, x, y + radius * 0.2, 3, radius * 1.25, radius * 1.25);
     else if (body === "star") polygon(on, x, y, 10, radius * 1.35, radius * 0.62);
     else if (body === "crossed") on.rect(x - radius * 0.9, y - radius * 0.9, radius * 1.8, radius * 1.8);
     else on.arc(x, y, radius * 0.5, 0, 2 * Math.PI);
@@ -785,21 +788,7 @@
   // src/panels/charts.ts
   var POINTS = 600;
   var DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3]];
-  var COLOURS = {
-    script: "by-script",
-    scripted: "by-script",
-    expert: "by-script",
-    fallback: "by-fallback",
-    learned: "by-learned",
-    policy: "by-learned",
-    person: "by-person",
-    possessor: "by-person",
-    vetoed: "by-vetoed",
-    committed: "by-committed",
-    commitment: "by-committed",
-    "only action": "by-only",
-    only_action: "by-only"
-  };
+  var COLOURS = new Map(DECIDERS.map((decider) => [decider.name, decider.colour]));
   var Charts = class {
     x = [];
     columns = /* @__PURE__ */ new Map();
@@ -825,13 +814,14 @@
     /** Points that do not come after the last one replace it and all after it: the world went back. */
     take(points) {
       let keep = this.x.length;
-      while (keep > 0 && this.x[keep - 1] >= points.from) keep -= 1;
+      const first = points.ticks[0] ?? Infinity;
+      while (keep > 0 && this.x[keep - 1] >= first) keep -= 1;
       this.x.length = keep;
       for (const column of this.columns.values()) column.length = keep;
-      points.mean_reward.forEach((_, index) => this.x.push(points.from + index * points.every));
+      this.x.push(...points.ticks);
       this.add("reward", points.mean_reward, keep);
-      this.add("speed", points.ticks_per_s, keep);
-      for (const [source, values] of Object.entries(points.shares)) this.add(`share ${source}`, values, keep);
+      this.add("speed", points.ticks.map(() => points.ticks_per_s), keep);
+      for (const [source, values] of Object.entries(points.shares)) this.add(`share ${source.replaceAll("_", " ")}`, values, keep);
       for (const [reason, values] of Object.entries(points.vetoes)) this.add(`veto ${reason}`, values, keep);
       for (const column of this.columns.values()) while (column.length < this.x.length) column.push(null);
       const over = this.x.length - POINTS;
@@ -854,7 +844,7 @@
       const shares = this.named("share ");
       this.shares.update(
         this.x,
-        shares.map(([name, values], index) => ({ name, values, colour: COLOURS[name] ?? `accent${index % 8 + 1}` }))
+        shares.map(([name, values], index) => ({ name, values, colour: COLOURS.get(name) ?? `accent${index % 8 + 1}` }))
       );
       this.vetoes.update(
         this.x,
@@ -1158,19 +1148,13 @@
       this.theme = theme;
       this.ask = ask;
       this.look = look;
-      model.on("strip", (strip2) => {
-        if (strip2.id !== model.selected) return;
-        this.strip = strip2;
-        if (this.back !== null && this.back < (strip2.ticks[0] ?? 0)) this.now();
-        else this.draw();
-      });
       model.on("selected", (id) => {
         this.strip = null;
         this.back = null;
         this.draw();
-        if (id !== null) this.refresh(true);
+        if (id !== null) void this.refresh(true);
       });
-      model.on("frame", () => this.refresh(false));
+      model.on("frame", () => void this.refresh(false));
       this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
       const point = (event) => {
         if (event.buttons === 0 && event.type !== "pointerdown") return;
@@ -1202,13 +1186,17 @@
       this.look(null);
       this.draw();
     }
-    refresh(first) {
+    async refresh(first) {
       const id = this.model.selected;
       const now = performance.now();
       const known = this.strip?.ticks.at(-1) ?? -1;
       if (id === null || !first && (this.canvas.clientWidth === 0 || now - this.asked < AGAIN_MS || known >= (this.model.frame?.tick ?? 0))) return;
       this.asked = now;
-      this.ask(id);
+      const { ticks, decider, action, reward } = await this.ask(id);
+      if (id !== this.model.selected || ticks === null || decider === null || action === null || reward === null) return;
+      this.strip = { id, ticks, decider, action, reward };
+      if (this.back !== null && this.back < (ticks[0] ?? 0)) this.now();
+      else this.draw();
     }
     go(index) {
       const ticks = this.strip?.ticks ?? [];
@@ -1231,8 +1219,8 @@
       return group2?.actions[action] ?? "";
     }
     draw() {
-      const { canvas, strip: strip2 } = this;
-      const used = [...new Set(strip2?.decider ?? [])].sort((one, other) => one - other);
+      const { canvas, strip } = this;
+      const used = [...new Set(strip?.decider ?? [])].sort((one, other) => one - other);
       canvas.style.height = `${Math.max(1, used.length) * LANE + REWARD + 8}px`;
       const [width, height] = [canvas.clientWidth, canvas.clientHeight];
       if (width === 0) return;
@@ -1242,11 +1230,11 @@
       const on = canvas.getContext("2d");
       if (on === null) return;
       on.scale(pixels, pixels);
-      const count = strip2?.ticks.length ?? 0;
+      const count = strip?.ticks.length ?? 0;
       set(this.slider, "max", Math.max(0, count - 1));
       this.slider.disabled = count === 0;
       this.slider.value = `${this.index}`;
-      if (strip2 === null || count === 0) {
+      if (strip === null || count === 0) {
         say(this.words, "No tick yet.");
         return;
       }
@@ -1260,35 +1248,35 @@
         on.fillStyle = this.theme.colour("muted");
         on.fillText(DECIDERS[code]?.name ?? "unknown", 0, y + LANE / 2 - 1);
         on.fillStyle = this.theme.colour(deciderOf(code).colour);
-        strip2.decider.forEach((one, index) => {
+        strip.decider.forEach((one, index) => {
           if (one === code) on.fillRect(LEFT + index * each, y, Math.max(1, each + 0.3), LANE - 2);
         });
       });
-      this.drawRewards(on, strip2, each, used.length * LANE + 6, width);
+      this.drawRewards(on, strip, each, used.length * LANE + 6, width);
       const x = LEFT + (this.index + 0.5) * each;
       on.fillStyle = this.theme.colour("ink");
       on.fillRect(Math.min(width - 2, x - 1), 0, 2, height);
-      this.sayMoment(strip2);
+      this.sayMoment(strip);
     }
-    drawRewards(on, strip2, each, top, width) {
-      const largest = Math.max(1e-9, ...strip2.reward.map((one) => Math.abs(one ?? 0)));
+    drawRewards(on, strip, each, top, width) {
+      const largest = Math.max(1e-9, ...strip.reward.map((one) => Math.abs(one ?? 0)));
       const middle = top + REWARD / 2;
       on.fillStyle = this.theme.colour("muted");
       on.fillText(`reward ±${round(largest, 2)}`, 0, middle);
       on.fillRect(LEFT, Math.round(middle), width - LEFT, 1);
-      strip2.reward.forEach((reward, index) => {
+      strip.reward.forEach((reward, index) => {
         const tall = (reward ?? 0) / largest * (REWARD / 2);
         on.fillStyle = this.theme.colour(tall < 0 ? "alert" : "good");
         on.fillRect(LEFT + index * each, Math.min(middle, middle - tall), Math.max(1, each - 0.3), Math.abs(tall));
       });
     }
-    sayMoment(strip2) {
+    sayMoment(strip) {
       const index = this.index;
       const did = this.actionAt(index);
-      const reward = strip2.reward[index];
+      const reward = strip.reward[index];
       const parts = [
-        this.back === null ? "now" : `tick ${strip2.ticks[index]}`,
-        deciderOf(strip2.decider[index] ?? -1).name,
+        this.back === null ? "now" : `tick ${strip.ticks[index]}`,
+        deciderOf(strip.decider[index] ?? -1).name,
         ...did === "" ? [] : [did],
         ...reward === null || reward === void 0 ? [] : [`reward ${round(reward)}`]
       ];
@@ -1318,8 +1306,8 @@
       this.strip = new StripView(
         model,
         theme,
-        (id) => void desk.quietly("strip", { agent: id }),
-        (tick) => this.lookBack(tick)
+        (id) => desk.quietly("strip", { agent: id }),
+        (tick) => void this.lookBack(tick)
       );
       this.labels = LABELS.map(
         (value, index) => button(value, () => void this.label(index), { class: "label", "aria-keyshortcuts": index + 1, "aria-pressed": "false" })
@@ -1351,11 +1339,6 @@
       });
       model.on("agent", () => this.soon());
       model.on("frame", () => this.soon());
-      model.on("moment", (moment) => {
-        if (moment.id !== model.selected || moment.tick !== this.back) return;
-        this.moment = moment;
-        this.soon();
-      });
       model.on("roster", (roster2) => {
         const known = byId("agent-ids", HTMLElement);
         known.replaceChildren(...roster2.ids.slice(0, 2e3).map((id) => make("option", { value: id })));
@@ -1399,11 +1382,16 @@
       void this.desk.quietly("inspect", { agent: id });
       this.show();
     }
-    lookBack(tick) {
+    async lookBack(tick) {
       if (tick === this.back) return;
       this.back = tick;
       this.moment = null;
-      if (tick !== null && this.model.selected !== null) void this.desk.ask("moment", { agent: this.model.selected, tick });
+      this.soon();
+      const id = this.model.selected;
+      if (tick === null || id === null) return;
+      const { moment } = await this.desk.ask("moment", { agent: id, tick });
+      if (moment === null || moment.id !== this.model.selected || moment.tick !== this.back) return;
+      this.moment = moment;
       this.soon();
     }
     /** Show it at most eleven times a second: nobody reads faster. */
@@ -1431,20 +1419,25 @@
       this.showDecision(agent2);
       this.showSeen(agent2);
       this.showProposals(agent2);
-      const levels = agent2.bars.map((bar) => ({
-        name: bar.name,
-        share: bar.value,
-        words: percent(bar.value),
-        colour: bar.value < 0.25 ? "alert" : "good"
-      }));
-      this.levels.update(levels);
-      byId("levels-part", HTMLElement).hidden = levels.length === 0;
-      const terms = Object.entries(agent2.terms);
+      this.showLevels(id);
+      const terms = Object.entries(agent2.terms).map(([name, value]) => [name, value ?? 0]);
       const largest = Math.max(1e-9, ...terms.map(([, value]) => Math.abs(value)));
       this.terms.update(
         terms.map(([name, value]) => ({ name, share: value / largest, words: round(value), colour: value < 0 ? "alert" : "good" }))
       );
       byId("terms-part", HTMLElement).hidden = terms.length === 0;
+    }
+    /** Of now alone: levels of earlier ticks are not kept. */
+    showLevels(id) {
+      const frame = this.model.current;
+      const row = this.model.row(id);
+      const names = frame === null || row === null || this.back !== null ? [] : this.model.scene?.bars ?? [];
+      const levels = names.map((name, bar) => {
+        const value = (frame?.bars[(row ?? 0) * names.length + bar] ?? 0) / 255;
+        return { name, share: value, words: percent(value), colour: value < 0.25 ? "alert" : "good" };
+      });
+      this.levels.update(levels);
+      byId("levels-part", HTMLElement).hidden = levels.length === 0;
     }
     showHands(id) {
       const { model } = this;
@@ -1452,6 +1445,7 @@
       const holder = row === null ? 0 : model.current?.possessed[row] ?? 0;
       const can = model.hello?.can.possess === true;
       byId("hands", HTMLElement).hidden = !can;
+      byId("labels-part", HTMLElement).hidden = model.hello?.can.label === false;
       const take2 = byId("take", HTMLButtonElement);
       say(byId("take-words", HTMLElement), holder === 1 ? "Release" : "Take over");
       set(take2, "aria-pressed", holder === 1 ? "true" : "false");
@@ -1514,21 +1508,22 @@
       );
     }
     showProposals(agent2) {
-      const { explanation: explanation2, script, policy } = agent2;
+      const { explanation: explanation2 } = agent2;
+      const { expert_action: script = null, proposer = null, policy = null, value = null } = explanation2?.proposed ?? {};
       const option = explanation2?.option ?? null;
       const lines = [];
-      if (script !== null) lines.push(`Script: ${script.action}${script.proposer === null ? "" : `, by ${script.proposer}`}`);
+      if (script !== null) lines.push(`Script: ${script}${proposer === null || proposer === "script" ? "" : `, by ${proposer}`}`);
       if (option !== null) lines.push(`Held: ${option.action}, ${option.ticks_left} more ticks`);
       const vetoed = explanation2?.decided.veto_reason ?? null;
       if (vetoed !== null) lines.push(`Vetoed: ${explanation2?.decided.chosen_action ?? "the choice"}, ${vetoed}`);
-      if (policy !== null && policy.value !== null) lines.push(`The policy expects ${round(policy.value)} from here`);
+      if (value !== null) lines.push(`The policy expects ${round(value)} from here`);
       if (lines.length === 0 && policy === null) lines.push("Nothing was proposed.");
       say(byId("proposed", HTMLElement), lines.join("\n"));
       this.proposals.update(
-        (policy?.top ?? []).map((one) => ({
+        (policy?.top_actions ?? []).map((one) => ({
           name: one.action,
           share: one.probability,
-          words: `${script?.action === one.action ? "◂ script  " : ""}${percent(one.probability)}`,
+          words: `${script === one.action ? "◂ script  " : ""}${percent(one.probability)}`,
           colour: "by-learned"
         }))
       );
@@ -2030,7 +2025,8 @@
       on.imageSmoothingEnabled = false;
       const [left, top] = [camera.x(0), camera.y(0)];
       on.drawImage(this.cells, left, top, width * camera.scale, height * camera.scale);
-      if (this.scene.unit === "cells" && camera.scale >= 10) this.lines(on, camera, width, height);
+      const cell = cellOf(this.scene);
+      if (this.scene.cells !== null && camera.scale * cell >= 10) this.lines(on, camera, width, height, cell);
       on.strokeStyle = this.theme.colour("rule");
       on.lineWidth = 1;
       on.strokeRect(left - 0.5, top - 0.5, width * camera.scale + 1, height * camera.scale + 1);
@@ -2055,13 +2051,13 @@
         on.fillRect(cell % grid.columns, Math.floor(cell / grid.columns), 1, 1);
       }
     }
-    lines(on, camera, width, height) {
+    lines(on, camera, width, height, cell) {
       on.beginPath();
-      for (let x = 1; x < width; x++) {
+      for (let x = cell; x < width; x += cell) {
         on.moveTo(camera.x(x), camera.y(0));
         on.lineTo(camera.x(x), camera.y(height));
       }
-      for (let y = 1; y < height; y++) {
+      for (let y = cell; y < height; y += cell) {
         on.moveTo(camera.x(0), camera.y(y));
         on.lineTo(camera.x(width), camera.y(y));
       }
@@ -2070,7 +2066,7 @@
       on.stroke();
     }
     mark(on, mark, camera) {
-      const reach = markReach(camera, this.scene);
+      const reach = this.scene === null ? 0 : markReach(camera, this.scene);
       const [x, y] = [camera.x(mark.x), camera.y(mark.y)];
       on.beginPath();
       if (mark.shape === "circle") on.arc(x, y, reach, 0, 2 * Math.PI);
@@ -2096,8 +2092,14 @@
   function sizeOf(scene2) {
     return [Math.max(1e-6, scene2.size[0] ?? 1), Math.max(1e-6, scene2.size[1] ?? 1)];
   }
+  function cellOf(scene2) {
+    const [width, height] = sizeOf(scene2);
+    if (scene2.cells !== null) return width / Math.max(1, scene2.cells.columns);
+    const longer = Math.max(width, height);
+    return longer < 8 ? longer / 12 : longer > 200 ? longer / 40 : 1;
+  }
   function markReach(camera, scene2) {
-    return scene2?.unit === "cells" ? Math.max(3, camera.scale * 0.42) : 9;
+    return Math.max(3, camera.scale * cellOf(scene2) * 0.42);
   }
   function crossPath(on, x, y, reach) {
     const thin = reach / 3;
@@ -2260,9 +2262,8 @@
       return { perSecond: this.drawnAt.length, drawMs: this.drawMs };
     }
     take(frame) {
-      const cells = this.model.scene?.unit === "cells";
-      const [width, height] = this.model.scene === null ? [0, 0] : sizeOf(this.model.scene);
-      const far = this.still.matches ? 0 : cells ? 1.5 : Math.max(width, height) / 10;
+      const { scene: scene2 } = this.model;
+      const far = this.still.matches || scene2 === null ? 0 : 1.5 * cellOf(scene2);
       this.motion.take(frame, performance.now(), far);
       this.stale = true;
       this.follow();
@@ -2322,7 +2323,7 @@
     }
     radius() {
       const scene2 = this.model.scene;
-      const size = scene2?.unit === "cells" ? this.camera.scale * RADIUS.ofCell : 7;
+      const size = scene2 === null ? 0 : this.camera.scale * cellOf(scene2) * RADIUS.ofCell;
       return Math.round(2 * Math.min(RADIUS.most, Math.max(RADIUS.least, size))) / 2;
     }
     drawAgents(frame, pixels) {
@@ -2418,7 +2419,7 @@
       const scene2 = model.scene;
       if (scene2 === null || scene2.version !== frame.scene) return;
       const reach = markReach(camera, scene2);
-      const named = reach >= 13 || scene2.unit === "pixels";
+      const named = reach >= 13;
       on.textAlign = "center";
       on.textBaseline = "middle";
       on.font = "11px system-ui, sans-serif";
@@ -2437,21 +2438,28 @@
       });
     }
     drawNames(frame, radius) {
-      const { model, camera, motion } = this;
-      const ids = model.roster?.ids ?? [];
-      this.on.font = "600 12px system-ui, sans-serif";
-      this.on.textAlign = "center";
-      this.on.textBaseline = "middle";
+      const { model, on } = this;
+      on.font = "600 12px system-ui, sans-serif";
+      on.textAlign = "center";
+      on.textBaseline = "middle";
       const chosen = model.selected === null ? null : model.row(model.selected);
       let said = 0;
-      for (let row = 0; row < frame.agents; row++) {
-        if (!this.names && row !== chosen && frame.possessed[row] !== 1) continue;
-        const [x, y] = [camera.x(motion.x[row]), camera.y(motion.y[row])];
-        if (x < 0 || y < 0 || x > this.canvas.clientWidth || y > this.canvas.clientHeight) continue;
-        if (++said > MOST_NAMES && row !== chosen) continue;
-        const did = row === chosen ? model.actionOf(row) : "";
-        this.label(did === "" ? ids[row] ?? "" : `${ids[row]}: ${did}`, x, y - radius - 14);
+      for (let row = 0; row < frame.agents && said < MOST_NAMES; row++) {
+        if (row === chosen || !(this.names || frame.possessed[row] === 1)) continue;
+        if (this.nameAgent(row, radius, "")) said += 1;
       }
+      if (chosen !== null && chosen < frame.agents) this.nameAgent(chosen, radius, model.actionOf(chosen));
+    }
+    /** False: it is outside of the canvas. */
+    nameAgent(row, radius, did) {
+      const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+      const [x, y] = [this.camera.x(this.motion.x[row]), this.camera.y(this.motion.y[row])];
+      if (x < 0 || y < 0 || x > width || y > height) return false;
+      const id = this.model.roster?.ids[row] ?? "";
+      const words = did === "" ? id : `${id}: ${did}`;
+      const half = this.on.measureText(words).width / 2 + 4;
+      this.label(words, Math.max(half, Math.min(width - half, x)), Math.max(10, y - radius - 14));
+      return true;
     }
     label(words, x, y) {
       const { on } = this;
@@ -2544,7 +2552,8 @@
       again: flag,
       teach: flag,
       swap: flag,
-      seek: optional(flag)
+      seek: optional(flag),
+      label: optional(flag)
     }),
     policy: nullable(text),
     script: flag,
@@ -2554,7 +2563,6 @@
   var scene = record({
     version: number,
     size: list(number),
-    unit: oneOf("cells", "pixels"),
     cells: nullable(
       record({ rows: number, columns: number, codes: text, palette: list(record({ name: text, colour: text })) })
     ),
@@ -2572,12 +2580,11 @@
   });
   var roster = record({ version: number, ids: list(text), groups: list(number) });
   var chart = record({
-    from: number,
-    every: number,
+    ticks: list(number),
     shares: table(list(number)),
     mean_reward: list(nullable(number)),
     vetoes: table(list(number)),
-    ticks_per_s: list(number)
+    ticks_per_s: number
   });
   var explanation = record({
     saw: record({
@@ -2593,7 +2600,8 @@
       drawn_action: nullable(text),
       policy_probability: nullable(number),
       behavior_probability: nullable(number),
-      value: nullable(number)
+      value: nullable(number),
+      policy: nullable(record({ top_actions: list(record({ action: text, probability: number })) }))
     }),
     decided: record({
       by: text,
@@ -2611,30 +2619,19 @@
       episode_label: nullable(text)
     })
   });
-  var agent = record({
+  var seen = record({
     id: text,
     tick: number,
     explanation: nullable(explanation),
-    script: nullable(record({ action: text, proposer: nullable(text) })),
-    policy: nullable(
-      record({ top: list(record({ action: text, probability: number })), value: nullable(number) })
-    ),
     legal: nullable(list(flag)),
-    why_illegal: table(text),
-    bars: list(record({ name: text, value: number })),
+    why_illegal: optional(table(text)),
     possessed_by: nullable(oneOf("you", "another")),
-    lease_left: nullable(number),
+    lease_left: optional(number),
     reward: nullable(number),
-    terms: table(number)
+    terms: table(nullable(number))
   });
-  var strip = record({
-    id: text,
-    ticks: list(number),
-    decider: list(number),
-    action: list(anything),
-    reward: list(nullable(number)),
-    vetoed: list(anything)
-  });
+  var gone = record({ id: text, gone: oneOf(true) });
+  var agent = (value, where) => typeof value === "object" && value !== null && "gone" in value ? gone(value, where) : seen(value, where);
   var teach = record({
     phase: oneOf("idle", "training", "judging", "ready", "failed"),
     method: optional(oneOf("bc", "dagger")),
@@ -2660,7 +2657,18 @@
     kept: optional(number),
     replay: optional(record({ first: number, last: number }))
   });
-  var reply = record({ to: nullable(number), ok: flag, error: optional(text) });
+  var reply = record({
+    to: nullable(number),
+    ok: flag,
+    error: optional(text),
+    /** Of `moment`. */
+    moment: optional(seen),
+    /** Of `strip`: one entry for each tick. */
+    ticks: optional(list(number)),
+    decider: optional(list(number)),
+    action: optional(list(anything)),
+    reward: optional(list(nullable(number)))
+  });
   var run = record({
     from: optional(number),
     columns: list(text),
@@ -2672,7 +2680,7 @@
     ratio: nullable(number),
     left_s: nullable(number)
   });
-  var DECODERS = { hello, scene, roster, chart, agent, moment: agent, strip, state, reply, run };
+  var DECODERS = { hello, scene, roster, chart, agent, state, reply, run };
   function decodeMessage(data) {
     let value;
     try {
@@ -2703,6 +2711,9 @@
       history.replaceState(null, "", address);
     }
     return sessionStorage.getItem(TOKEN);
+  }
+  function refusal(to, error) {
+    return { to, ok: false, error, moment: null, ticks: null, decider: null, action: null, reward: null };
   }
   var Connection = class {
     constructor(token2, receiver) {
@@ -2740,11 +2751,11 @@
     send(type, fields2 = {}) {
       const id = this.nextId++;
       if (this.socket?.readyState !== WebSocket.OPEN) {
-        return Promise.resolve({ to: id, ok: false, error: "There is no connection." });
+        return Promise.resolve(refusal(id, "There is no connection."));
       }
       this.socket.send(JSON.stringify({ type, id, ...fields2 }));
       return new Promise((done) => {
-        const timer = window.setTimeout(() => this.answer({ to: id, ok: false, error: "No answer came." }), ANSWER_MS);
+        const timer = window.setTimeout(() => this.answer(refusal(id, "No answer came.")), ANSWER_MS);
         this.waiting.set(id, { done, timer });
       });
     }
@@ -2785,7 +2796,7 @@
       waiting.done(reply2);
     }
     forgetWaiting() {
-      for (const to of [...this.waiting.keys()]) this.answer({ to, ok: false, error: "The connection was lost." });
+      for (const to of [...this.waiting.keys()]) this.answer(refusal(to, "The connection was lost."));
     }
     closed(socket, event) {
       if (socket !== this.socket) return;
