@@ -10,9 +10,16 @@ interface Choice {
   index: number;
   /** Full name, as in a mask. */
   name: string;
+  /** What its button says, behind the name of its row. */
   label: string;
   part: string | null;
   key: string | null;
+}
+
+/** Buttons behind one name: a part, or the common beginning of some keys. */
+interface Family {
+  name: string;
+  choices: Choice[];
 }
 
 interface Standing {
@@ -26,7 +33,7 @@ export class ActionPad {
   readonly element = make("div", { class: "pad" });
   private group: Group | null = null;
   private choices: Choice[] = [];
-  private rows: Rows<Choice> | null = null;
+  private rows: { choices: Choice[]; rows: Rows<Choice> }[] = [];
   private standing: Standing[] = [];
   /** Of each part, the value chosen last. */
   private readonly parts = new Map<string, string>();
@@ -40,7 +47,7 @@ export class ActionPad {
     this.parts.clear();
     this.element.replaceChildren();
     this.sliders = [];
-    this.rows = null;
+    this.rows = [];
     if (group.box !== null) {
       this.makeSliders(group.box);
       return;
@@ -49,17 +56,23 @@ export class ActionPad {
     this.choices = choicesOf(group).map((name, index) => {
       const at = group.parts === null ? -1 : name.indexOf("=");
       const part = at < 0 ? null : name.slice(0, at);
-      return { index, name, part, label: name.slice(at + 1), key: keys[index] ?? null };
+      return { index, name, part, label: name, key: keys[index] ?? null };
     });
     for (const [part, values] of Object.entries(group.parts ?? {})) this.parts.set(part, values[0] ?? "");
-    const holder = make("div", { class: "actions", role: "group", "aria-label": "Actions" });
-    this.element.append(holder);
-    this.rows = new Rows<Choice>(
-      holder,
-      (choice) => choice.name,
-      (choice) => this.makeButton(choice),
-      (element, choice) => this.showButton(element, choice),
-    );
+    for (const family of familiesOf(this.choices)) {
+      const holder = make("div", { class: "actions", role: "group", "aria-label": family.name === "" ? "Actions" : family.name });
+      if (family.name !== "") holder.append(make("span", { class: "family", "aria-hidden": true }, family.name));
+      const buttons = make("div", { class: "buttons" });
+      holder.append(buttons);
+      this.element.append(holder);
+      const rows = new Rows<Choice>(
+        buttons,
+        (choice) => choice.name,
+        (choice) => this.makeButton(choice),
+        (element, choice) => this.showButton(element, choice),
+      );
+      this.rows.push({ choices: family.choices, rows });
+    }
   }
 
   /** Show what is legal, and for whom. */
@@ -68,9 +81,9 @@ export class ActionPad {
       legal: legal?.[choice.index] ?? true,
       reason: reasons[choice.name] ?? "not legal now",
       held,
-      now: choice.part === null ? choice.name === chosen : this.parts.get(choice.part) === choice.label,
+      now: choice.part === null ? choice.name === chosen : this.parts.get(choice.part) === valueOf(choice),
     }));
-    this.rows?.update(this.choices);
+    for (const { choices, rows } of this.rows) rows.update(choices);
     for (const slider of this.sliders) slider.disabled = !held;
   }
 
@@ -85,12 +98,12 @@ export class ActionPad {
   private choose(choice: Choice, held: boolean): void {
     const standing = this.standing[choice.index];
     if (standing?.held === true && !standing.legal) {
-      this.possession.refuse(`${choice.label}: ${standing.reason}`);
+      this.possession.refuse(`${choice.name}: ${standing.reason}`);
       return;
     }
     let fed: string | string[] = choice.name;
     if (choice.part !== null) {
-      this.parts.set(choice.part, choice.label);
+      this.parts.set(choice.part, valueOf(choice));
       fed = [...this.parts.values()];
     }
     if (held) this.possession.hold(fed);
@@ -99,8 +112,10 @@ export class ActionPad {
 
   private makeButton(choice: Choice): HTMLElement {
     const made = button("", () => this.choose(choice, false), { class: "action" });
-    const label = choice.part === null ? choice.label : `${choice.part}: ${choice.label}`;
-    made.append(make("span", {}, label));
+    // What the row says already is there for screen readers alone.
+    const before = choice.name.slice(0, choice.name.length - choice.label.length);
+    if (before !== "") made.append(make("span", { class: "unseen" }, before));
+    made.append(make("span", {}, choice.label));
     if (choice.key !== null) made.append(make("kbd", { "aria-hidden": true }, SIGNS[choice.key] ?? choice.key.toUpperCase()));
     if (choice.key !== null) set(made, "aria-keyshortcuts", choice.key);
     return made;
@@ -134,4 +149,25 @@ export class ActionPad {
       this.element.append(make("label", { class: "number" }, make("span", {}, name), slider, shown));
     });
   }
+}
+
+function valueOf(choice: Choice): string {
+  return choice.part === null ? choice.name : choice.name.slice(choice.part.length + 1);
+}
+
+/** Put those that begin alike, up to the last colon, behind that beginning; parts behind their names; the rest into one row. */
+function familiesOf(choices: Choice[]): Family[] {
+  const stem = (choice: Choice): string => choice.part ?? choice.name.slice(0, Math.max(0, choice.name.lastIndexOf(":")));
+  const counts = new Map<string, number>();
+  for (const choice of choices) counts.set(stem(choice), (counts.get(stem(choice)) ?? 0) + 1);
+  const families = new Map<string, Family>();
+  for (const choice of choices) {
+    const shared = choice.part !== null || (counts.get(stem(choice)) ?? 0) > 1;
+    const name = shared ? stem(choice) : "";
+    if (name !== "") choice.label = choice.name.slice(name.length + 1);
+    const family = families.get(name) ?? { name, choices: [] };
+    family.choices.push(choice);
+    families.set(name, family);
+  }
+  return [...families.values()];
 }

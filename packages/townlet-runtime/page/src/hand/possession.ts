@@ -51,6 +51,13 @@ export class Possession {
     return row !== null && this.model.current?.possessed[row] === 1;
   }
 
+  /** Ticks that are left of this person's lease of an agent; null: it is not in these hands. */
+  leaseLeft(id: string): number | null {
+    const [since, frame, hello] = [this.renewed.get(id), this.model.frame, this.model.hello];
+    if (since === undefined || frame === null || hello === null) return null;
+    return Math.max(0, hello.lease_ticks - (frame.tick - since));
+  }
+
   async toggle(): Promise<void> {
     const id = this.model.selected;
     if (id === null) {

@@ -64,7 +64,7 @@ export class Controls {
     this.play.addEventListener("click", () => this.togglePlay());
     byId("step", HTMLButtonElement).addEventListener("click", () => this.step());
     byId("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
-    byId("mark", HTMLButtonElement).addEventListener("click", () => void desk.ask("mark", {}, "This moment is kept."));
+    byId("mark", HTMLButtonElement).addEventListener("click", () => void this.mark());
     byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment. What came after it is labelled discard."));
     const turns = byId("turns", HTMLInputElement);
     turns.addEventListener("change", () => (possession.turns = turns.checked));
@@ -105,8 +105,7 @@ export class Controls {
       full.checked = state.speed === null;
       if (state.speed !== null) speed.show(placeOf(state.speed));
       else say(byId("speed-words", HTMLElement), "no limit");
-      byId("again", HTMLButtonElement).disabled = state.kept === null;
-      say(byId("kept", HTMLElement), state.kept === null ? "" : `kept: tick ${state.kept}`);
+      if (state.kept !== null) this.showKept(state.kept);
       if (state.replay !== null) {
         set(place.slider, "min", state.replay.first);
         set(place.slider, "max", state.replay.last);
@@ -138,7 +137,18 @@ export class Controls {
       this.desk.announcer.tell("A seed is a whole number.");
       return;
     }
-    await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
+    const reply = await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
+    if (reply.ok) this.showKept(null);
+  }
+
+  private async mark(): Promise<void> {
+    const reply = await this.desk.ask("mark", {}, "This moment is kept.");
+    if (reply.ok) this.showKept(reply.tick);
+  }
+
+  private showKept(tick: number | null): void {
+    byId("again", HTMLButtonElement).disabled = tick === null;
+    say(byId("kept", HTMLElement), tick === null ? "" : `kept: tick ${tick}`);
   }
 
   private showPlay(paused: boolean): void {

@@ -36,7 +36,7 @@ export class Inspector {
     private readonly model: Model,
     private readonly theme: Theme,
     private readonly desk: Desk,
-    possession: Possession,
+    private readonly possession: Possession,
   ) {
     this.pad = new ActionPad(possession);
     byId("pad-place", HTMLElement).append(this.pad.element);
@@ -183,7 +183,7 @@ export class Inspector {
     say(byId("take-words", HTMLElement), holder === 1 ? "Release" : "Take over");
     set(take, "aria-pressed", holder === 1 ? "true" : "false");
     take.disabled = row === null || holder === 2;
-    const lease = model.agent?.id === id ? model.agent.lease_left : null;
+    const lease = (model.agent?.id === id ? model.agent.lease_left : null) ?? this.possession.leaseLeft(id);
     const meter = byId("lease", HTMLElement);
     const words =
       row === null

@@ -39,7 +39,7 @@ export class Chart {
     private readonly theme: Theme,
     private readonly options: ChartOptions,
   ) {
-    const heading = make("h3", {}, options.title, " ", make("small", {}, options.unit));
+    const heading = make("h2", {}, options.title, " ", make("small", {}, options.unit));
     this.element = make("figure", { class: "chart" }, make("figcaption", {}, heading, this.readout), this.canvas, this.legend);
     this.entries = new Rows<Series>(
       this.legend,
@@ -241,7 +241,7 @@ export class Chart {
       on.closePath();
       on.fillStyle = this.theme.colour(one.colour);
       on.fill();
-      on.lineWidth = 1;
+      on.lineWidth = 0.5;
       on.strokeStyle = this.theme.colour("edge");
       on.stroke();
       above.forEach((value, index) => (below[index] = value));

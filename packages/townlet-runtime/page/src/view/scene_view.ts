@@ -17,6 +17,8 @@ const ROOM_FOR_BARS = 7;
 const LOW = 0.25;
 const PICK = 14;
 const MOST_NAMES = 300;
+/** Size of those that share a place with others. */
+const CROWDED = 0.75;
 
 export class SceneView {
   private readonly canvas = byId("scene", HTMLCanvasElement);
@@ -89,8 +91,7 @@ export class SceneView {
 
   private take(frame: Frame): void {
     const { scene } = this.model;
-    const far = this.still.matches || scene === null ? 0 : 1.5 * cellOf(scene);
-    this.motion.take(frame, performance.now(), far);
+    this.motion.take(frame, performance.now(), scene === null ? 1 : cellOf(scene), !this.still.matches);
     this.stale = true;
     this.follow();
   }
@@ -166,12 +167,14 @@ export class SceneView {
     const side = this.sprites.side;
     const [wide, high] = [this.canvas.width, this.canvas.height];
     const put = (row: number): void => {
-      const x = Math.round(camera.x(motion.x[row]!) * pixels - side / 2);
-      const y = Math.round(camera.y(motion.y[row]!) * pixels - side / 2);
+      const size = motion.crowded[row] === 1 ? Math.round(side * CROWDED) : side;
+      const x = Math.round(camera.x(motion.x[row]!) * pixels - size / 2);
+      const y = Math.round(camera.y(motion.y[row]!) * pixels - size / 2);
       if (x < -side || y < -side || x > wide || y > high) return;
       const code = Math.min(frame.decider[row]!, DECIDERS.length - 1);
-      on.drawImage(atlas, code * side, 0, side, side, x, y, side, side);
+      on.drawImage(atlas, code * side, 0, side, side, x, y, size, size);
     };
+    if (radius >= ROOM_FOR_BARS && frame.barsEach > 0) this.drawBars(frame, radius);
     on.setTransform(1, 0, 0, 1, 0, 0);
     for (let row = 0; row < frame.agents; row++) put(row);
     // Those that somebody has in mind are above all others.
@@ -179,7 +182,6 @@ export class SceneView {
     const chosen = this.model.selected === null ? null : this.model.row(this.model.selected);
     if (chosen !== null && chosen < frame.agents) put(chosen);
     on.setTransform(pixels, 0, 0, pixels, 0, 0);
-    if (radius >= ROOM_FOR_BARS && frame.barsEach > 0) this.drawBars(frame, radius);
     this.drawHolders(frame, radius);
     this.drawCounts(frame);
     this.drawNames(frame, radius);
@@ -189,14 +191,15 @@ export class SceneView {
   private drawBars(frame: Frame, radius: number): void {
     const { on, camera, motion } = this;
     const { barsEach } = frame;
-    const width = 2 * radius;
     const height = Math.max(2, Math.min(3, radius / 4));
     const plate = new Path2D();
     const low = new Path2D();
     const levels = Array.from({ length: barsEach }, () => new Path2D());
     for (let row = 0; row < frame.agents; row++) {
-      const x = Math.round(camera.x(motion.x[row]!) - radius);
-      const top = Math.round(camera.y(motion.y[row]!) + radius + 2);
+      const reach = motion.crowded[row] === 1 ? Math.round(radius * CROWDED) : radius;
+      const width = 2 * reach;
+      const x = Math.round(camera.x(motion.x[row]!) - reach);
+      const top = Math.round(camera.y(motion.y[row]!) + reach + 2);
       plate.rect(x - 1, top - 1, width + 2, barsEach * (height + 1) + 1);
       levels.forEach((path, bar) => {
         const level = frame.bars[row * barsEach + bar]! / 255;

@@ -275,6 +275,12 @@
       const row = id === null ? null : this.model.row(id);
       return row !== null && this.model.current?.possessed[row] === 1;
     }
+    /** Ticks that are left of this person's lease of an agent; null: it is not in these hands. */
+    leaseLeft(id) {
+      const [since, frame, hello2] = [this.renewed.get(id), this.model.frame, this.model.hello];
+      if (since === void 0 || frame === null || hello2 === null) return null;
+      return Math.max(0, hello2.lease_ticks - (frame.tick - since));
+    }
     async toggle() {
       const id = this.model.selected;
       if (id === null) {
@@ -559,7 +565,7 @@
     constructor(theme, options) {
       this.theme = theme;
       this.options = options;
-      const heading = make("h3", {}, options.title, " ", make("small", {}, options.unit));
+      const heading = make("h2", {}, options.title, " ", make("small", {}, options.unit));
       this.element = make("figure", { class: "chart" }, make("figcaption", {}, heading, this.readout), this.canvas, this.legend);
       this.entries = new Rows(
         this.legend,
@@ -752,7 +758,7 @@
         on.closePath();
         on.fillStyle = this.theme.colour(one.colour);
         on.fill();
-        on.lineWidth = 1;
+        on.lineWidth = 0.5;
         on.strokeStyle = this.theme.colour("edge");
         on.stroke();
         above.forEach((value, index) => below[index] = value);
@@ -907,7 +913,7 @@
       this.play.addEventListener("click", () => this.togglePlay());
       byId("step", HTMLButtonElement).addEventListener("click", () => this.step());
       byId("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
-      byId("mark", HTMLButtonElement).addEventListener("click", () => void desk.ask("mark", {}, "This moment is kept."));
+      byId("mark", HTMLButtonElement).addEventListener("click", () => void this.mark());
       byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment. What came after it is labelled discard."));
       const turns = byId("turns", HTMLInputElement);
       turns.addEventListener("change", () => possession.turns = turns.checked);
@@ -947,8 +953,7 @@
         full.checked = state2.speed === null;
         if (state2.speed !== null) speed.show(placeOf(state2.speed));
         else say(byId("speed-words", HTMLElement), "no limit");
-        byId("again", HTMLButtonElement).disabled = state2.kept === null;
-        say(byId("kept", HTMLElement), state2.kept === null ? "" : `kept: tick ${state2.kept}`);
+        if (state2.kept !== null) this.showKept(state2.kept);
         if (state2.replay !== null) {
           set(place.slider, "min", state2.replay.first);
           set(place.slider, "max", state2.replay.last);
@@ -980,7 +985,16 @@
         this.desk.announcer.tell("A seed is a whole number.");
         return;
       }
-      await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
+      const reply2 = await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
+      if (reply2.ok) this.showKept(null);
+    }
+    async mark() {
+      const reply2 = await this.desk.ask("mark", {}, "This moment is kept.");
+      if (reply2.ok) this.showKept(reply2.tick);
+    }
+    showKept(tick) {
+      byId("again", HTMLButtonElement).disabled = tick === null;
+      say(byId("kept", HTMLElement), tick === null ? "" : `kept: tick ${tick}`);
     }
     showPlay(paused) {
       say(byId("play-words", HTMLElement), paused ? "Play" : "Pause");
@@ -997,7 +1011,7 @@
     element = make("div", { class: "pad" });
     group = null;
     choices = [];
-    rows = null;
+    rows = [];
     standing = [];
     /** Of each part, the value chosen last. */
     parts = /* @__PURE__ */ new Map();
@@ -1008,7 +1022,7 @@
       this.parts.clear();
       this.element.replaceChildren();
       this.sliders = [];
-      this.rows = null;
+      this.rows = [];
       if (group2.box !== null) {
         this.makeSliders(group2.box);
         return;
@@ -1017,17 +1031,23 @@
       this.choices = choicesOf(group2).map((name, index) => {
         const at = group2.parts === null ? -1 : name.indexOf("=");
         const part = at < 0 ? null : name.slice(0, at);
-        return { index, name, part, label: name.slice(at + 1), key: keys[index] ?? null };
+        return { index, name, part, label: name, key: keys[index] ?? null };
       });
       for (const [part, values] of Object.entries(group2.parts ?? {})) this.parts.set(part, values[0] ?? "");
-      const holder = make("div", { class: "actions", role: "group", "aria-label": "Actions" });
-      this.element.append(holder);
-      this.rows = new Rows(
-        holder,
-        (choice) => choice.name,
-        (choice) => this.makeButton(choice),
-        (element, choice) => this.showButton(element, choice)
-      );
+      for (const family of familiesOf(this.choices)) {
+        const holder = make("div", { class: "actions", role: "group", "aria-label": family.name === "" ? "Actions" : family.name });
+        if (family.name !== "") holder.append(make("span", { class: "family", "aria-hidden": true }, family.name));
+        const buttons = make("div", { class: "buttons" });
+        holder.append(buttons);
+        this.element.append(holder);
+        const rows = new Rows(
+          buttons,
+          (choice) => choice.name,
+          (choice) => this.makeButton(choice),
+          (element, choice) => this.showButton(element, choice)
+        );
+        this.rows.push({ choices: family.choices, rows });
+      }
     }
     /** Show what is legal, and for whom. */
     update(legal, reasons, chosen, held) {
@@ -1035,9 +1055,9 @@
         legal: legal?.[choice.index] ?? true,
         reason: reasons[choice.name] ?? "not legal now",
         held,
-        now: choice.part === null ? choice.name === chosen : this.parts.get(choice.part) === choice.label
+        now: choice.part === null ? choice.name === chosen : this.parts.get(choice.part) === valueOf(choice)
       }));
-      this.rows?.update(this.choices);
+      for (const { choices, rows } of this.rows) rows.update(choices);
       for (const slider of this.sliders) slider.disabled = !held;
     }
     /** Do what a key stands for; false: it stands for nothing here. It is repeated until the key is up. */
@@ -1050,12 +1070,12 @@
     choose(choice, held) {
       const standing = this.standing[choice.index];
       if (standing?.held === true && !standing.legal) {
-        this.possession.refuse(`${choice.label}: ${standing.reason}`);
+        this.possession.refuse(`${choice.name}: ${standing.reason}`);
         return;
       }
       let fed = choice.name;
       if (choice.part !== null) {
-        this.parts.set(choice.part, choice.label);
+        this.parts.set(choice.part, valueOf(choice));
         fed = [...this.parts.values()];
       }
       if (held) this.possession.hold(fed);
@@ -1063,8 +1083,9 @@
     }
     makeButton(choice) {
       const made = button("", () => this.choose(choice, false), { class: "action" });
-      const label = choice.part === null ? choice.label : `${choice.part}: ${choice.label}`;
-      made.append(make("span", {}, label));
+      const before = choice.name.slice(0, choice.name.length - choice.label.length);
+      if (before !== "") made.append(make("span", { class: "unseen" }, before));
+      made.append(make("span", {}, choice.label));
       if (choice.key !== null) made.append(make("kbd", { "aria-hidden": true }, SIGNS[choice.key] ?? choice.key.toUpperCase()));
       if (choice.key !== null) set(made, "aria-keyshortcuts", choice.key);
       return made;
@@ -1097,6 +1118,24 @@
       });
     }
   };
+  function valueOf(choice) {
+    return choice.part === null ? choice.name : choice.name.slice(choice.part.length + 1);
+  }
+  function familiesOf(choices) {
+    const stem = (choice) => choice.part ?? choice.name.slice(0, Math.max(0, choice.name.lastIndexOf(":")));
+    const counts = /* @__PURE__ */ new Map();
+    for (const choice of choices) counts.set(stem(choice), (counts.get(stem(choice)) ?? 0) + 1);
+    const families = /* @__PURE__ */ new Map();
+    for (const choice of choices) {
+      const shared = choice.part !== null || (counts.get(stem(choice)) ?? 0) > 1;
+      const name = shared ? stem(choice) : "";
+      if (name !== "") choice.label = choice.name.slice(name.length + 1);
+      const family = families.get(name) ?? { name, choices: [] };
+      family.choices.push(choice);
+      families.set(name, family);
+    }
+    return [...families.values()];
+  }
 
   // src/panels/bars.ts
   var Bars = class {
@@ -1295,6 +1334,7 @@
       this.model = model;
       this.theme = theme;
       this.desk = desk;
+      this.possession = possession;
       this.pad = new ActionPad(possession);
       byId("pad-place", HTMLElement).append(this.pad.element);
       byId("sees", HTMLElement).append(this.sees.element);
@@ -1350,6 +1390,7 @@
     model;
     theme;
     desk;
+    possession;
     pad;
     strip;
     sees = new Bars("What it sees", true);
@@ -1450,7 +1491,7 @@
       say(byId("take-words", HTMLElement), holder === 1 ? "Release" : "Take over");
       set(take2, "aria-pressed", holder === 1 ? "true" : "false");
       take2.disabled = row === null || holder === 2;
-      const lease = model.agent?.id === id ? model.agent.lease_left : null;
+      const lease = (model.agent?.id === id ? model.agent.lease_left : null) ?? this.possession.leaseLeft(id);
       const meter = byId("lease", HTMLElement);
       const words = row === null ? "This agent is not here now." : holder === 2 ? "Another person has this agent." : holder === 1 ? `Yours${lease === null ? "" : `, for ${lease} more ticks (renewed by itself)`}` : "";
       say(meter, words);
@@ -2109,25 +2150,36 @@
 
   // src/view/motion.ts
   var LONGEST_MS = 250;
+  var GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
   var Motion = class {
     x = new Float32Array();
     y = new Float32Array();
+    /** 1 where an agent shares its place with others. */
+    crowded = new Uint8Array();
     fromX = new Float32Array();
     fromY = new Float32Array();
+    toX = new Float32Array();
+    toY = new Float32Array();
     target = null;
     since = 0;
     lasts = 0;
-    /** Take a new frame. `far` is how far an agent goes at most without a jump; 0: all agents jump. */
-    take(frame, now, far) {
+    /**
+     * Take a new frame. `cell` is the room that agents in one place have together; who comes from further away than one
+     * and a half of it jumps, and all do where not `smooth`.
+     */
+    take(frame, now, cell, smooth) {
       const before = this.target;
-      const same = far > 0 && before !== null && before.roster === frame.roster && before.agents === frame.agents;
-      if (before !== null && before.tick === frame.tick && same) {
+      const same = before !== null && before.roster === frame.roster && before.agents === frame.agents;
+      const again = same && before.tick === frame.tick;
+      if (again && !moved(before, frame)) {
         this.target = frame;
         return;
       }
       this.place(now);
-      const [startX, startY] = [Float32Array.from(frame.x), Float32Array.from(frame.y)];
-      if (same) {
+      [this.toX, this.toY, this.crowded] = spread(frame, cell);
+      const [startX, startY] = [Float32Array.from(this.toX), Float32Array.from(this.toY)];
+      if (same && smooth) {
+        const far = 1.5 * cell;
         for (let row = 0; row < frame.agents; row++) {
           const [oldX, oldY] = [this.x[row], this.y[row]];
           if (Math.abs(oldX - startX[row]) <= far && Math.abs(oldY - startY[row]) <= far) {
@@ -2138,7 +2190,7 @@
       }
       this.fromX = startX;
       this.fromY = startY;
-      this.lasts = same ? Math.min(LONGEST_MS, now - this.since) : 0;
+      this.lasts = same && smooth ? Math.min(LONGEST_MS, now - this.since) : 0;
       this.since = now;
       this.target = frame;
       this.x = new Float32Array(frame.agents);
@@ -2147,16 +2199,39 @@
     }
     /** Put all agents where they are now; true while any is still on its way. */
     place(now) {
-      const target = this.target;
-      if (target === null) return false;
+      if (this.target === null) return false;
       const done = this.lasts > 0 ? Math.min(1, (now - this.since) / this.lasts) : 1;
-      for (let row = 0; row < target.agents; row++) {
-        this.x[row] = this.fromX[row] + done * (target.x[row] - this.fromX[row]);
-        this.y[row] = this.fromY[row] + done * (target.y[row] - this.fromY[row]);
+      for (let row = 0; row < this.x.length; row++) {
+        this.x[row] = this.fromX[row] + done * (this.toX[row] - this.fromX[row]);
+        this.y[row] = this.fromY[row] + done * (this.toY[row] - this.fromY[row]);
       }
       return done < 1;
     }
   };
+  function moved(before, frame) {
+    return frame.x.some((value, row) => value !== before.x[row]) || frame.y.some((value, row) => value !== before.y[row]);
+  }
+  function spread(frame, cell) {
+    const crowded = new Uint8Array(frame.agents);
+    const [x, y] = [Float32Array.from(frame.x), Float32Array.from(frame.y)];
+    const crowds = /* @__PURE__ */ new Map();
+    for (let row = 0; row < frame.agents; row++) {
+      const place = `${x[row]} ${y[row]}`;
+      const crowd = crowds.get(place);
+      if (crowd === void 0) crowds.set(place, [row]);
+      else crowd.push(row);
+    }
+    for (const crowd of crowds.values()) {
+      if (crowd.length === 1) continue;
+      crowd.forEach((row, index) => {
+        crowded[row] = 1;
+        const reach = 0.46 * cell * Math.sqrt((index + 0.5) / crowd.length);
+        x[row] += reach * Math.cos(index * GOLDEN_ANGLE);
+        y[row] += reach * Math.sin(index * GOLDEN_ANGLE);
+      });
+    }
+    return [x, y, crowded];
+  }
 
   // src/view/sprites.ts
   var Sprites = class {
@@ -2197,6 +2272,7 @@
   var LOW = 0.25;
   var PICK = 14;
   var MOST_NAMES = 300;
+  var CROWDED = 0.75;
   var SceneView = class {
     constructor(model, theme) {
       this.model = model;
@@ -2263,8 +2339,7 @@
     }
     take(frame) {
       const { scene: scene2 } = this.model;
-      const far = this.still.matches || scene2 === null ? 0 : 1.5 * cellOf(scene2);
-      this.motion.take(frame, performance.now(), far);
+      this.motion.take(frame, performance.now(), scene2 === null ? 1 : cellOf(scene2), !this.still.matches);
       this.stale = true;
       this.follow();
     }
@@ -2333,19 +2408,20 @@
       const side = this.sprites.side;
       const [wide, high] = [this.canvas.width, this.canvas.height];
       const put = (row) => {
-        const x = Math.round(camera.x(motion.x[row]) * pixels - side / 2);
-        const y = Math.round(camera.y(motion.y[row]) * pixels - side / 2);
+        const size = motion.crowded[row] === 1 ? Math.round(side * CROWDED) : side;
+        const x = Math.round(camera.x(motion.x[row]) * pixels - size / 2);
+        const y = Math.round(camera.y(motion.y[row]) * pixels - size / 2);
         if (x < -side || y < -side || x > wide || y > high) return;
         const code = Math.min(frame.decider[row], DECIDERS.length - 1);
-        on.drawImage(atlas, code * side, 0, side, side, x, y, side, side);
+        on.drawImage(atlas, code * side, 0, side, side, x, y, size, size);
       };
+      if (radius >= ROOM_FOR_BARS && frame.barsEach > 0) this.drawBars(frame, radius);
       on.setTransform(1, 0, 0, 1, 0, 0);
       for (let row = 0; row < frame.agents; row++) put(row);
       for (let row = 0; row < frame.agents; row++) if (frame.possessed[row] !== 0) put(row);
       const chosen = this.model.selected === null ? null : this.model.row(this.model.selected);
       if (chosen !== null && chosen < frame.agents) put(chosen);
       on.setTransform(pixels, 0, 0, pixels, 0, 0);
-      if (radius >= ROOM_FOR_BARS && frame.barsEach > 0) this.drawBars(frame, radius);
       this.drawHolders(frame, radius);
       this.drawCounts(frame);
       this.drawNames(frame, radius);
@@ -2354,14 +2430,15 @@
     drawBars(frame, radius) {
       const { on, camera, motion } = this;
       const { barsEach } = frame;
-      const width = 2 * radius;
       const height = Math.max(2, Math.min(3, radius / 4));
       const plate = new Path2D();
       const low = new Path2D();
       const levels = Array.from({ length: barsEach }, () => new Path2D());
       for (let row = 0; row < frame.agents; row++) {
-        const x = Math.round(camera.x(motion.x[row]) - radius);
-        const top = Math.round(camera.y(motion.y[row]) + radius + 2);
+        const reach = motion.crowded[row] === 1 ? Math.round(radius * CROWDED) : radius;
+        const width = 2 * reach;
+        const x = Math.round(camera.x(motion.x[row]) - reach);
+        const top = Math.round(camera.y(motion.y[row]) + reach + 2);
         plate.rect(x - 1, top - 1, width + 2, barsEach * (height + 1) + 1);
         levels.forEach((path, bar) => {
           const level = frame.bars[row * barsEach + bar] / 255;
@@ -2661,6 +2738,8 @@
     to: nullable(number),
     ok: flag,
     error: optional(text),
+    /** Of `mark` and `again`. */
+    tick: optional(number),
     /** Of `moment`. */
     moment: optional(seen),
     /** Of `strip`: one entry for each tick. */
@@ -2713,7 +2792,7 @@
     return sessionStorage.getItem(TOKEN);
   }
   function refusal(to, error) {
-    return { to, ok: false, error, moment: null, ticks: null, decider: null, action: null, reward: null };
+    return { to, ok: false, error, tick: null, moment: null, ticks: null, decider: null, action: null, reward: null };
   }
   var Connection = class {
     constructor(token2, receiver) {
