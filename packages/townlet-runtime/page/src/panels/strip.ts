@@ -158,10 +158,15 @@ export class StripView {
 
   private sayMoment(strip: Strip): void {
     const index = this.index;
+    if (this.back === null) {
+      say(this.words, `now, after ${strip.ticks.length} ticks`);
+      set(this.slider, "aria-valuetext", "now");
+      return;
+    }
     const did = this.actionAt(index);
     const reward = strip.reward[index];
     const parts = [
-      this.back === null ? "now" : `tick ${strip.ticks[index]}`,
+      `tick ${strip.ticks[index]}`,
       deciderOf(strip.decider[index] ?? -1).name,
       ...(did === "" ? [] : [did]),
       ...(reward === null || reward === undefined ? [] : [`reward ${round(reward)}`]),

@@ -1311,10 +1311,15 @@
     }
     sayMoment(strip) {
       const index = this.index;
+      if (this.back === null) {
+        say(this.words, `now, after ${strip.ticks.length} ticks`);
+        set(this.slider, "aria-valuetext", "now");
+        return;
+      }
       const did = this.actionAt(index);
       const reward = strip.reward[index];
       const parts = [
-        this.back === null ? "now" : `tick ${strip.ticks[index]}`,
+        `tick ${strip.ticks[index]}`,
         deciderOf(strip.decider[index] ?? -1).name,
         ...did === "" ? [] : [did],
         ...reward === null || reward === void 0 ? [] : [`reward ${round(reward)}`]
