@@ -280,6 +280,7 @@ class Hub:
             "speed": self._stage.speed,
             "ratio": snapshot.ratio,
             "policy": next((digest for digest in digests if digest is not None), None),
+            "kept": self._stage.kept,
             "recording": None,
             "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
             "teach": None,
