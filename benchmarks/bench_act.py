@@ -26,7 +26,7 @@ from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.network.spec import PolicySpec
 
 SHAPES = {"map": (4, 11, 11), "features": (64,)}

@@ -23,7 +23,7 @@ from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.town import Town, TownConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.network.spec import PolicySpec
 from townlet_trajectory import TrajectoryService
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.adapt import adapted_network, adapted_spec
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.trunk import array_trunk
 from townlet_training.network.weights import weights_of

@@ -16,7 +16,8 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.actor_critic import ActorCritic, side_by_side
+from townlet_training.network.acting import side_by_side
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_trajectory.evaluation.interfaces import Actor
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,12 @@ def test_the_generator_alone_decides(initialization: Initialization) -> None:
     assert torch.equal(first.weight, again.weight) and not torch.equal(first.weight, other.weight)
     assert torch.equal(units[0].weight_hh_l0, units[1].weight_hh_l0)
     assert not torch.equal(units[0].weight_hh_l0, units[2].weight_hh_l0)
+
+
+def test_layers_get_memory_without_the_compiler() -> None:
+    code = "import sys, torch; from townlet_training import ActorCritic, NetworkConfig; "
+    code += "config = NetworkConfig(hidden_sizes=(4,), memory='gru', encoders={'seen': 'conv'}); "
+    code += "ActorCritic({'seen': (1, 5, 5)}, 2, config, generator=torch.Generator().manual_seed(0)); "
+    code += "raise SystemExit(str({'sympy', 'torch._dynamo'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

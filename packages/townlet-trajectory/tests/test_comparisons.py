@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 from strategies import scores
 
 from townlet_trajectory.errors import EvaluationError
@@ -111,6 +112,34 @@ def test_the_interval_is_the_formula_of_its_source() -> None:
     resamples = np.random.default_rng(9).choice(values, size=(200_000, 20)).mean(axis=1)
     expected = bca_by_hand(values, resamples, 0.1)
     assert mean_interval(values, level=0.1, seed=2, num_resamples=50_000) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("count", [3, 10, 100])
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_the_interval_is_that_of_scipy(count: int, level: float) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        values = rng.exponential(size=count) if seed % 2 else rng.integers(-3, 4, count) + np.arange(count) % 2 / 2
+        # The same numbers for both, so that ties among the means are the same.
+        magnitude = np.abs(values).max()
+        center = (values / magnitude).mean()
+        spread = np.abs(values / magnitude - center).max()
+        expected = bootstrap(
+            ((values / magnitude - center) / spread,),
+            np.mean,
+            confidence_level=1.0 - level,
+            n_resamples=999,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        ends = [(center + spread * end) * magnitude for end in expected]
+        found = mean_interval(values, level=level, seed=seed, num_resamples=999)
+        assert found == pytest.approx(ends, rel=1e-12, abs=1e-12)
+
+
+def test_one_resample_has_no_interval() -> None:
+    with pytest.raises(EvaluationError, match="the bootstrap interval of 3 values is"):
+        mean_interval([0.0, 1.0, 5.0], level=0.05, seed=1, num_resamples=1)
 
 
 @pytest.mark.parametrize("magnitude", [0.5, 1e3, 1e9])

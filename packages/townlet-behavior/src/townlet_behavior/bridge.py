@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actions import ActionSpec
-from .batch_controllers import BatchController, propose_checked
+from .batch_controllers import BatchController
 from .blend import Choices, Ratio
 from .commitment import Commitments, Held
 from .config import BridgeConfig, Limits, clamped_ratio
-from .decisions import Constants, DecisionBatch
+from .decisions import DecisionBatch, constants_of
 from .difficulty import Difficulty
 from .draws import Purpose, uniforms
 from .errors import ConfigError, ShapeError, StateError
@@ -20,11 +20,11 @@ from .forms import Actions, form_of
 from .guardrails import Guardrail, GuardrailChain
 from .possession.possession import Possession
 from .proposals import Proposals, usable_rows
-from .proposers import ProposerAware, proposed_by, proposers_of
+from .proposers import AskedScript
 from .saving import Saved, SavedState, check_array, check_names, join_groups, split_groups
 from .steps import blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone, take_only_actions
 from .tally import Tally, TallyCounter
-from .views import ArgumentsView, View, check_slots, check_view, where_rows
+from .views import ArgumentsView, View, check_slots, check_view
 from .vocabulary import ActionVocabulary
 
 
@@ -80,10 +80,10 @@ class BehaviorBridge:
         self._guardrails = GuardrailChain(guardrails, actions)
         vocabulary = actions if isinstance(actions, ActionVocabulary) else ActionVocabulary.none()
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
-        self._proposers = proposers_of(controller)
-        self._aware = controller if isinstance(controller, ProposerAware) else None
-        self._counter = TallyCounter(self._guardrails.reasons, self._proposers)
-        self._constants = Constants.of(0)
+        self._script = AskedScript(controller, self._form)
+        self._counter = TallyCounter(self._guardrails.reasons, self._script.proposers)
+        self._ratios: tuple[int, Ratio, NDArray[np.float32]] = (0, 0.0, np.empty(0, np.float32))
+        """The last column of ratios that are all the same, for how many agents of which ratio."""
         self._tick = 0  # the last one decided; 0 before the first, and after a restore
         self._held_before: tuple[View, int, Held] | None = None
         """The last answer of `held`, for the `decide` that usually follows; gone when a commitment changes."""
@@ -147,7 +147,7 @@ class BehaviorBridge:
     @property
     def proposers(self) -> tuple[str, ...]:
         """Names of who proposes beside the policy; `proposer` of a decision is an index into this."""
-        return self._proposers
+        return self._script.proposers
 
     def decide(self, view: View, *, tick: int, proposals: Proposals | None = None) -> DecisionBatch:
         """Settle one decision per agent.
@@ -172,7 +172,7 @@ class BehaviorBridge:
         with self.possession.lock:
             held = self._held(view, tick)
             possessed, wishes = self.possession.wishes(view.slots, tick)
-            script, expert, proposer, proposal_age = self._ask_script(view)
+            script, expert, proposer, proposal_age = self._script.ask(view)
             proposals = self._usable(proposals, view, tick)
             handed_over = self.possession.handed_over(view.slots, tick)
             ratio = self.difficulty.ratios(view.slots, self._ratio, handed_over)
@@ -181,6 +181,7 @@ class BehaviorBridge:
             # The guardrails have the last word.
             reviewed = self._guardrails.review(view, form.executed(choices.action))
 
+            constants = constants_of(len(expert))
             values, temperatures = (None, None) if proposals is None else (proposals.values, proposals.temperatures)
             policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, ratio, form, switch=self._switch)
             fed = possessed & ~form.silent(wishes) if np.count_nonzero(possessed) else possessed
@@ -196,15 +197,15 @@ class BehaviorBridge:
                 expert_action=expert,
                 behavior_log_prob=behavior_log_prob,
                 policy_log_prob=policy_log_prob,
-                value=np.zeros(len(expert), np.float32) if values is None else values.copy(),
-                ratio=np.full(len(expert), ratio, np.float32),
+                value=constants.zeros if values is None else values.copy(),
+                ratio=self._ratio_column(len(expert), ratio),
                 held_action=held.action,
                 ticks_left=held.ticks_left,
                 drawn_action=drawn.action,
                 proposer=proposer,
                 proposal_age=proposal_age,
                 observation_age=delay,
-                temperature=self._constants.ones if temperatures is None else temperatures.copy(),
+                temperature=constants.ones if temperatures is None else temperatures.copy(),
             )
             self._settle(view, decisions, tick)
             return decisions
@@ -267,12 +268,14 @@ class BehaviorBridge:
 
     def counts(self) -> Tally:
         """Return the counts of decisions by source since the last `take_counts` or `reset`."""
-        return self._counter.tally()
+        with self.possession.lock:
+            return self._counter.tally()
 
     def take_counts(self) -> Tally:
         """Return the same as `counts`, and start counting from zero."""
-        tally = self._counter.tally()
-        self._counter.clear()
+        with self.possession.lock:
+            tally = self._counter.tally()
+            self._counter.clear()
         return tally
 
     def save_state(self) -> SavedState:
@@ -309,17 +312,14 @@ class BehaviorBridge:
             self.ratio = float(own["ratio"])
             self._tick, self._held_before = 0, None
 
-    def _ask_script(self, view: View) -> tuple[Actions, Actions, NDArray[np.int8], NDArray[np.int32]]:
-        """Return the script's actions, its proposals as they are recorded, and their proposers and ages [N]."""
-        script = expert = propose_checked(self._controller, view, self._form)
-        silent = self._form.silent(expert)
-        if len(self._constants.ones) != len(silent):
-            self._constants = Constants.of(len(silent))
-        if np.count_nonzero(silent):
-            script, expert = where_rows(silent, self._form.wait, expert), self._form.recorded(expert)
-        elif self._aware is None:  # the same arrays at every tick at which all proposals are a script's own
-            return script, expert, self._constants.first, self._constants.now
-        return script, expert, *proposed_by(self._aware, view, silent)
+    def _ratio_column(self, size: int, ratio: Ratio) -> NDArray[np.float32]:
+        if not isinstance(ratio, float):
+            return ratio.astype(np.float32)
+        if (size, ratio) != self._ratios[:2]:
+            column = np.full(size, ratio, np.float32)
+            column.flags.writeable = False
+            self._ratios = size, ratio, column
+        return self._ratios[2]
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
@@ -380,9 +380,9 @@ class BehaviorBridge:
     def _settle(self, view: View, decisions: DecisionBatch, tick: int) -> None:
         """Begin and end commitments, count, and tell the world (by guardrails) and the script, in this order."""
         self._held_before = None
-        bound = decisions.held_action >= 0
-        fresh = ~(bound | decisions.possessed)
-        self._commitments.begin(view.slots, decisions.chosen_action, decisions.source, fresh=fresh, tick=tick)
+        if self._commitments.any_binds:
+            fresh = ~((decisions.held_action >= 0) | decisions.possessed)
+            self._commitments.begin(view.slots, decisions.chosen_action, decisions.source, fresh=fresh, tick=tick)
         if np.count_nonzero(decisions.vetoed):
             self._commitments.end(view.slots[decisions.vetoed])
             self._guardrails.settled(view, decisions)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .decisions import Source
+from .decisions import Source, constants_of
 from .errors import ConfigError
 from .saving import SavedState, check_array, check_names
 from .views import gather
@@ -79,7 +79,8 @@ class Commitments:
     def __init__(self, *, capacity: int, vocabulary: ActionVocabulary, config: CommitmentConfig) -> None:
         self._lengths = config.lengths(vocabulary)
         self._binds = self._lengths > 1
-        self._any_binds = bool(self._binds.any())
+        self.any_binds = bool(self._binds.any())
+        """Whether any action is held."""
         self._action: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._until: NDArray[np.int64] = np.full(capacity, _ENDED, np.int64)
         self._source: NDArray[np.int8] = np.zeros(capacity, np.int8)
@@ -100,8 +101,9 @@ class Commitments:
             action_mask: [N, A] or None.
             tick: commitments are over from their own tick `until` on.
         """
-        if not self._any_binds:
-            return self._nothing_held(len(slots))
+        if not self.any_binds:
+            nothing = constants_of(len(slots))
+            return Held(nothing.no_action, nothing.no_ticks, nothing.nowhere, nothing.codes[Source.SCRIPTED])
         if np.count_nonzero(option_done):
             self.end(slots[option_done])
         action = self._action.take(slots)
@@ -134,7 +136,7 @@ class Commitments:
             fresh: [N]; the choice is neither held nor a possessor's.
             tick: from which on it is held.
         """
-        if not self._any_binds:
+        if not self.any_binds:
             return
         rows = (fresh & self._binds.take(actions)).nonzero()[0]
         if rows.size:
@@ -171,7 +173,3 @@ class Commitments:
     def end(self, slots: NDArray[np.int64]) -> None:
         """End the commitments of these agents, if there are any."""
         self._until[slots] = _ENDED
-
-    def _nothing_held(self, size: int) -> Held:
-        zeros = np.zeros(size, np.int8)
-        return Held(np.full(size, -1, np.int64), np.zeros(size, np.int32), zeros.view(np.bool_), zeros)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,22 +31,36 @@ class Source(IntEnum):
 
 
 class Constants(NamedTuple):
-    """Columns of the usual case, which are not to be made anew at every tick; they cannot be written to."""
+    """Columns [N] of usual cases, made once for each N; they cannot be written to.
 
-    first: NDArray[np.int8]
-    """[N] zeros: the first proposer."""
-    now: NDArray[np.int32]
-    """[N] zeros: ticks."""
+    A small array costs more to make than to copy, and a tick of few agents has a dozen of these.
+    """
+
+    codes: tuple[NDArray[np.int8], ...]
+    """One code everywhere, by the code: those of `Kind` and `Source`, places of proposers, and -1 for none."""
+    nowhere: NDArray[np.bool_]
+    no_action: NDArray[np.int64]
+    """-1."""
+    no_ticks: NDArray[np.int32]
+    """0."""
+    zeros: NDArray[np.float32]
     ones: NDArray[np.float32]
-    """[N]."""
 
-    @classmethod
-    def of(cls, size: int) -> Constants:
-        """The columns of so many agents."""
-        columns = cls(np.zeros(size, np.int8), np.zeros(size, np.int32), np.ones(size, np.float32))
-        for column in columns:
-            column.flags.writeable = False
-        return columns
+
+@lru_cache(maxsize=64)
+def constants_of(size: int) -> Constants:
+    """Return the columns of so many agents."""
+    codes = tuple(np.full(size, code, np.int8) for code in (*Kind, -1))
+    others = (
+        np.zeros(size, np.bool_),
+        np.full(size, -1, np.int64),
+        np.zeros(size, np.int32),
+        np.zeros(size, np.float32),
+        np.ones(size, np.float32),
+    )
+    for column in (*codes, *others):
+        column.flags.writeable = False
+    return Constants(codes, *others)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

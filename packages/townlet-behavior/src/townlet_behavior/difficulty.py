@@ -17,6 +17,7 @@ from .config import (
     check_temperature,
     clamped_ratio,
 )
+from .decisions import constants_of
 from .errors import ShapeError, StateError
 from .forms import Actions
 from .possession.locks import CallbackLock
@@ -162,7 +163,7 @@ class Difficulty:
             The choices, N rows, in which the source of a late one is who made it then; and the delays [N].
         """
         if not self._has_delays:
-            return drawn, np.zeros(len(slots), np.int32)
+            return drawn, constants_of(len(slots)).no_ticks
         here = tick % len(self._seen_tick)
         if self._seen_tick[here] != tick:
             self._seen_action[here] = _NOTHING

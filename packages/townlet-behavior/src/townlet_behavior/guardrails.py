@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actions import ActionSpec
-from .decisions import DecisionBatch
+from .decisions import DecisionBatch, constants_of
 from .errors import GuardrailError
 from .forms import Actions, IndexForm, form_of
 from .views import View, where_rows
 
+_NO_REASON = 0
 _INT64, _FLOAT32, _INT8, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.int8), np.dtype(np.bool_)
 
 
@@ -166,8 +167,8 @@ class GuardrailChain:
             GuardrailError: if verdicts are not for this view, or a replacement or reason does not exist, or the mask
                 forbids a replacement.
         """
-        zeros = np.zeros(len(actions), np.int8)
-        reviewed = Reviewed(actions, zeros.view(np.bool_), zeros)
+        constants = constants_of(len(actions))
+        reviewed = Reviewed(actions, constants.nowhere, constants.codes[_NO_REASON])
         mask = view.action_mask
         # Nearly always every action is legal, which is quickly seen.
         if mask is not None and np.count_nonzero(self._form.legal(mask, actions)) != len(actions):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .batch_controllers import BatchController
+from .batch_controllers import BatchController, NoProposals, propose_checked
+from .decisions import constants_of
 from .errors import ConfigError, ShapeError
-from .views import View
+from .forms import ActionForm, Actions
+from .views import View, where_rows
 
 _MOST_PROPOSERS = 127
-_NOBODY = np.int8(-1)
+_FIRST, _NOBODY = np.int8(0), np.int8(-1)
 _INT8, _INT32 = np.dtype(np.int8), np.dtype(np.int32)
 SCRIPT = "script"
 """Name of the proposer of a controller that is one alone."""
@@ -82,3 +84,62 @@ def proposed_by(
     if np.count_nonzero(age < 0):
         raise ShapeError(f"`proposed_by` must give ages of at least 0 ticks, got {age.tolist()}")
     return np.where(silent, _NOBODY, proposer), age.copy()
+
+
+class Asked(NamedTuple):
+    """The script's side of a decision, N rows."""
+
+    script: Actions
+    """To be carried out where the script decides: what it proposes, else waiting."""
+    expert: Actions
+    """The proposals as they are recorded."""
+    proposer: NDArray[np.int8]
+    """[N]; index into `AskedScript.proposers`, -1 where nothing was proposed."""
+    age: NDArray[np.int32]
+    """[N]; ticks since the proposer saw what it decided from."""
+
+
+class AskedScript:
+    """Asks the script of a bridge.
+
+    Args:
+        controller: the script.
+        form: of the actions.
+
+    Raises:
+        ConfigError: see `proposers_of`.
+    """
+
+    def __init__(self, controller: BatchController, form: ActionForm) -> None:
+        self.proposers = proposers_of(controller)
+        """Names of who proposes."""
+        self._controller, self._form = controller, form
+        self._aware = controller if isinstance(controller, ProposerAware) else None
+        # A subclass may propose after all.
+        self._silence = self._silence_of(0) if type(controller) is NoProposals else None
+
+    def ask(self, view: View) -> Asked:
+        """Return what the script says; its arrays are not to be written to.
+
+        Raises:
+            ShapeError: if proposals, or who made them, do not fit the view.
+            UnknownActionError: if the script proposes an action that does not exist.
+        """
+        if self._silence is not None:  # which depends on the number of agents alone
+            if len(self._silence.script) != len(view.slots):
+                self._silence = self._silence_of(len(view.slots))
+            return self._silence
+        script = expert = propose_checked(self._controller, view, self._form)
+        silent = self._form.silent(expert)
+        if np.count_nonzero(silent):
+            script, expert = where_rows(silent, self._form.wait, expert), self._form.recorded(expert)
+        elif self._aware is None:  # the same arrays at every tick at which all proposals are a script's own
+            constants = constants_of(len(silent))
+            return Asked(script, expert, constants.codes[_FIRST], constants.no_ticks)
+        return Asked(script, expert, *proposed_by(self._aware, view, silent))
+
+    def _silence_of(self, size: int) -> Asked:
+        script = np.full((size, *self._form.shape), self._form.wait, self._form.dtype)
+        expert, constants = self._form.recorded(self._form.empty(size)), constants_of(size)
+        script.flags.writeable = expert.flags.writeable = False
+        return Asked(script, expert, constants.codes[_NOBODY], constants.no_ticks)

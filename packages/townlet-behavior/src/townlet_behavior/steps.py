@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .blend import Choices, Ratio, blend, mixture_log_prob
 from .commitment import Held
-from .decisions import Kind, Source
+from .decisions import Kind, Source, constants_of
 from .forms import ActionForm, Actions
 from .proposals import Proposals
 from .views import same_rows, where_rows
@@ -19,7 +19,8 @@ _ZERO = np.float32(0.0)
 
 def script_alone(script: Actions) -> Choices:
     """Without a policy the script decides, N actions, and there is nothing to learn a policy from."""
-    return Choices(script, np.full(len(script), _FOREIGN), np.zeros(len(script), np.int8))
+    codes = constants_of(len(script)).codes
+    return Choices(script, codes[Kind.FOREIGN], codes[Source.SCRIPTED])
 
 
 def blend_proposals(
@@ -44,8 +45,13 @@ def blend_proposals(
         min_ratio: β_min in (0, 1]; not read with `switch`.
         switch: see `BridgeConfig.blend`.
     """
-    action, learned = blend(script, proposals.actions, proposals.opinion, draws, ratio)
     correctable = proposals.has_probabilities and not proposals.greedy
+    if isinstance(ratio, float) and ratio == 1.0 and proposals.opinion is None:
+        # The policy alone: what follows would say the same of every row, for a third of a tick of ten agents.
+        codes = constants_of(len(script)).codes
+        kind = codes[Kind.DECISION if correctable else Kind.FOREIGN]
+        return Choices(proposals.actions.copy(), kind, codes[Source.LEARNED])
+    action, learned = blend(script, proposals.actions, proposals.opinion, draws, ratio)
     if correctable and switch:
         kind = np.where(learned, _DECISION, _FOREIGN)
     elif correctable and not isinstance(ratio, float):
@@ -132,10 +138,13 @@ def log_probs(
         # Numbers are not mixed: wherever there is a decision it is the policy's own draw.
         policy = np.where(decision, proposals.drawn_log_probs, _ZERO)
         return policy, policy
-    if proposals is None or proposals.log_probs is None or not np.count_nonzero(decision):
-        zeros = np.zeros(len(script), np.float32)
+    num_decisions = np.count_nonzero(decision)
+    if proposals is None or proposals.log_probs is None or not num_decisions:
+        zeros = constants_of(len(script)).zeros
         return zeros, zeros
-    policy = np.where(decision, form.log_prob(proposals.log_probs, choices.action), _ZERO)
+    policy = form.log_prob(proposals.log_probs, choices.action)
+    if num_decisions < len(script):
+        policy = np.where(decision, policy, _ZERO)
     acting = policy
     if proposals.temperatures is not None:
         rows = np.flatnonzero(decision & (proposals.temperatures != 1.0))

@@ -12,6 +12,7 @@ from .decisions import DecisionBatch, Kind, Source
 from .saving import SavedState, check_array, check_names
 
 _ONE = np.int8(1)
+_TICKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class TallyCounter:
 
     def clear(self) -> None:
         """Start from zero."""
+        self._waiting: list[tuple[NDArray[np.int8], ...]] = []
+        """Codes of steps, and proposers, of ticks that are not counted yet."""
         self._steps: NDArray[np.int64] = np.zeros(len(Kind) * len(Source), np.int64)
         self._vetoes: NDArray[np.int64] = np.zeros(1 + len(self._veto_reasons), np.int64)
         self._others: NDArray[np.int64] = np.zeros(1 + len(self._proposers), np.int64)
@@ -50,13 +53,22 @@ class TallyCounter:
 
     def add(self, decisions: DecisionBatch) -> None:
         """Count a tick."""
-        cells = decisions.kind * np.int8(len(Source)) + decisions.source
-        self._steps += np.bincount(cells, minlength=len(self._steps))
-        # The first proposer, usually the only one, has what is left of all steps.
-        if np.count_nonzero(decisions.proposer):
-            self._others += np.bincount(decisions.proposer + _ONE, minlength=len(self._others))
+        # Columns of decisions never change, and many ticks are counted at the price of one.
+        self._waiting.append((decisions.kind, decisions.source, decisions.proposer))
+        if len(self._waiting) == _TICKS_AT_ONCE:
+            self._count()
         if np.count_nonzero(decisions.vetoed):
             self._vetoes += np.bincount(decisions.veto_reason, minlength=len(self._vetoes))
+
+    def _count(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        kind, source, proposer = (np.concatenate(columns) for columns in zip(*waiting, strict=True))
+        self._steps += np.bincount(kind * np.int8(len(Source)) + source, minlength=len(self._steps))
+        # The first proposer, usually the only one, has what is left of all steps.
+        if np.count_nonzero(proposer):
+            self._others += np.bincount(proposer + _ONE, minlength=len(self._others))
 
     def add_policy_errors(self, count: int) -> None:
         """Count agents for which the script stood in."""
@@ -64,6 +76,7 @@ class TallyCounter:
 
     def save_state(self) -> SavedState:
         """The counts so far."""
+        self._count()
         return {
             "steps": self._steps.copy(),
             "vetoes": self._vetoes.copy(),
@@ -84,12 +97,14 @@ class TallyCounter:
 
     def restore(self, state: SavedState) -> None:
         """Replace the counts by saved ones, which have passed `check_state`."""
+        self.clear()
         self._steps, self._vetoes = state["steps"].copy(), state["vetoes"].copy()
         self._policy_errors = int(state["policy_errors"])
         self._others = state["proposals"].copy()
 
     def tally(self) -> Tally:
         """The counts so far."""
+        self._count()
         steps = self._steps.reshape(len(Kind), len(Source))
         sources = [source.name.lower() for source in Source]
         silent, _, *others = self._others.tolist()

@@ -44,7 +44,7 @@ try:
     from townlet_training.learning.device import device_named
     from townlet_training.network.actor_critic import ActorCritic
     from townlet_training.network.config import NetworkConfig
-    from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.export.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
     from townlet_training.run.adapting import (

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from townlet_training.network.adapt import adapted_network, adapted_spec, prior_biases
     from townlet_training.network.blocks import PolicyBlock, Wiring
     from townlet_training.network.config import NetworkConfig
-    from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.export.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.network.weights import weights_sha256
     from townlet_training.planning import PlannedUpdate, Schedule, plan
@@ -211,7 +211,7 @@ _MODULES = {
     ),
     "townlet_training.run.initial": "InitialPolicy initial_of_run",
     "townlet_training.network.config": "NetworkConfig",
-    "townlet_training.network.onnx_export": "export_policy",
+    "townlet_training.network.export.onnx_export": "export_policy",
     "townlet_training.network.spec": "PolicySpec",
     "townlet_training.network.weights": "weights_sha256",
     "townlet_training.planning": "PlannedUpdate Schedule plan",

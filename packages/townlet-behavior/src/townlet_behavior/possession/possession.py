@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import ActionSpec
+from ..decisions import constants_of
 from ..errors import PossessionError, StateError
 from ..forms import Actions, OneAction, one_form
 from ..saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
@@ -263,7 +264,7 @@ class Possession:
             possessed [N] bool, and actions, N rows, -1 or NaN where nothing was fed.
         """
         if not self._num_possessed:
-            return np.zeros(len(slots), np.bool_), self._no_wishes[: len(slots)]
+            return constants_of(len(slots)).nowhere, self._no_wishes[: len(slots)]
         with self.lock:
             self._expire(tick)
             return self._until.take(slots) != _FREE, self._inputs.offer(slots)
@@ -304,7 +305,8 @@ class Possession:
         """End the possession of agents that have left; their slots hold nobody until they are present again."""
         with self.lock:
             self._presence.leave(slots)
-            self._free(slots[self._until[slots] != _FREE], "ended")
+            if self._num_possessed:
+                self._free(slots[self._until[slots] != _FREE], "ended")
             self._handover.forget(slots)
 
     # Saving
@@ -364,6 +366,8 @@ class Possession:
         self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)), "lapsed")
 
     def _free(self, possessed: NDArray[np.int64], reason: EndReason) -> None:
+        if not len(possessed):
+            return
         for slot in possessed.tolist():
             self._inputs.end_all(slot, reason)
             for tell in self._tellers if reason != "released" else ():

@@ -23,6 +23,8 @@ from townlet_trajectory import ACTION_MASK
 
 AGENT = "agent"
 """Id of the only agent of every world."""
+_NO_ROWS = np.empty(0, np.int64)
+_DICT = {dict}
 
 
 class SingleAgentWorlds(ABC):
@@ -71,6 +73,7 @@ class SingleAgentWorlds(ABC):
         self._episodes = self._history.episodes
         self._not_done = np.zeros(num_worlds, np.bool_)
         self._events = np.zeros((num_worlds, 0), np.int64)
+        self._no_finals = {name: np.empty((0, *shape), np.float32) for name, shape in self._observations.shapes.items()}
         self._masked = self._observations.has_mask
         self._observed: Observed | None = None
 
@@ -126,17 +129,20 @@ class SingleAgentWorlds(ABC):
             mask: [N, A]; None where actions are not masked.
             rows: [N]; worlds whose agents are present; None: all.
         """
-        taken = slice(None) if rows is None else rows
-        slots = self._slots[taken]
+        # Arrays that stay are shown as they are: none is changed in place, here or where they are read.
+        slots, keys, agent_ids = self._slots, self._keys, self._agent_ids
+        episodes, done = self._episodes, self._not_done
+        if rows is not None:
+            slots, keys, agent_ids, episodes, done = rows, keys[rows], agent_ids[rows], episodes[rows], done[rows]
         self._observed = Observed(
             slots=slots,
-            keys=self._keys[taken],
-            agent_ids=self._agent_ids[taken],
+            keys=keys,
+            agent_ids=agent_ids,
             worlds=slots,
-            episodes=self._episodes[taken],
+            episodes=episodes,
             observations=observations,
             action_mask=mask,
-            option_done=self._not_done[taken],
+            option_done=done,
         )
         return self._observed
 
@@ -221,17 +227,17 @@ class SyncWorlds(SingleAgentWorlds):
             truncated |= overdue
         if np.count_nonzero(terminated):
             truncated &= ~terminated
-        over = (terminated | truncated).nonzero()[0]
-        ended = over if over.size else slice(0, 0)
-        final = {name: array[ended] for name, array in arrays.items()}
-        if over.size:
+        over, final = _NO_ROWS, self._no_finals
+        if np.count_nonzero(terminated) or np.count_nonzero(truncated):
+            over = (terminated | truncated).nonzero()[0]
+            final = {name: array[over] for name, array in arrays.items()}
             self._begin_next(over, arrays, observations, infos)
         return Stepped(
             rewards=earned,
             terminated=terminated,
             truncated=truncated,
             final_rows=over,
-            final_option_done=np.zeros(over.size, np.bool_),
+            final_option_done=self._not_done[: over.size],
             final_observations=final,
             events=self._events,
             observed=self._look(arrays, self._mask(observations, infos)),
@@ -270,8 +276,9 @@ class SyncWorlds(SingleAgentWorlds):
 
     def _mask(self, observations: Sequence[object], infos: Sequence[object]) -> NDArray[np.bool_] | None:
         """[W, A]; of the observations where they hold it, else of the infos. Whether it is there does not change."""
-        for world, info in enumerate(infos):
-            require_info(info, self._fault, world)
+        if set(map(type, infos)) != _DICT:
+            for world, info in enumerate(infos):
+                require_info(info, self._fault, world)
         if not self._masked and not any(infos):
             return None
         masks = [find_mask(one) for one in (observations if self._observations.has_mask else infos)]

@@ -99,7 +99,7 @@ class NativeWorlds(SingleAgentWorlds):
         if restarts:
             cuts = ~ends
         over = (ends | cuts).nonzero()[0]
-        final = self._rows(arrays, before.slots[over] if over.size else slice(0, 0))
+        final = self._rows(arrays, before.slots[over]) if over.size else self._no_finals
         if restarts:
             history.begin_all()
             self._episodes = history.episodes
@@ -113,7 +113,7 @@ class NativeWorlds(SingleAgentWorlds):
             terminated=ends,
             truncated=cuts,
             final_rows=over,
-            final_option_done=np.zeros(over.size, np.bool_),
+            final_option_done=self._not_done[: over.size],
             final_observations=final,
             events=self._events,
             observed=self._observe(arrays, observation, info),
@@ -182,7 +182,7 @@ class NativeWorlds(SingleAgentWorlds):
         )
 
     @staticmethod
-    def _rows(arrays: Observations, rows: NDArray[np.int64] | slice) -> Observations:
+    def _rows(arrays: Observations, rows: NDArray[np.int64]) -> Observations:
         return {name: array[rows] for name, array in arrays.items()}
 
     def _breach(self, problem: str) -> EnvironmentFaultError:

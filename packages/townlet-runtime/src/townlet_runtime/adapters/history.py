@@ -108,6 +108,7 @@ class History:
     def __init__(self, *, num_worlds: int, capacity: int, specs: Sequence[ActionSpec]) -> None:
         self._num_worlds = num_worlds
         self._capacity = capacity
+        self._worlds = np.arange(num_worlds)
         self.rows = ActionRows(specs)
         """How actions are kept."""
         self.seeds: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
@@ -139,13 +140,15 @@ class History:
     @property
     def episodes(self) -> NDArray[np.int64]:
         """[W]; numbers that no two episodes of any worlds share. A new array whenever one changes."""
-        return np.arange(self._num_worlds) + self._numbers * self._num_worlds
+        return self._worlds + self._numbers * self._num_worlds
 
     def begin_next(self, world: int) -> int:
         """The world begins its next episode at this tick; returns the seed of it."""
+        was = int(self._begun[world])
         self._numbers[world] += 1
         self._begun[world] = self.tick
-        self._oldest = int(self._begun.min())
+        if was == self._oldest:
+            self._oldest = int(self._begun.min())
         return self.seed_of(world)
 
     @property
@@ -180,9 +183,11 @@ class History:
         row = self.tick - self._first
         if row == len(self._actions):
             row = self._make_room()
-        if len(slots) < self._capacity:
+        if len(slots) == self._capacity:
+            self._actions[row] = actions
+        else:
             self._actions[row] = self._nobody
-        self._actions[row, slots] = actions
+            self._actions[row, slots] = actions
         self.tick += 1
 
     def _make_room(self) -> int:

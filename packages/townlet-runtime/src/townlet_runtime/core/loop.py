@@ -42,6 +42,7 @@ def runtimes_of(
     seed: int,
     greedy: bool = False,
     drawn: Collection[str] = (),
+    asks_values: bool | None = None,
 ) -> dict[str, BatchRuntime]:
     """Make one runtime for each group, under the world's own guardrails.
 
@@ -54,6 +55,7 @@ def runtimes_of(
         seed: of the blend's coins and the policies' draws.
         greedy: take the most probable actions instead of drawing them.
         drawn: groups whose actions are drawn in any case.
+        asks_values: whether values are computed; None: where they are recorded.
 
     Raises:
         SimulationError: if a policy was made for other actions or observations.
@@ -69,6 +71,7 @@ def runtimes_of(
             seed=seed,
             greedy=greedy and group not in drawn,
             guardrails=guardrails[group],
+            asks_values=asks_values,
         )
         for group, spec in simulation.specs.items()
     }

@@ -56,6 +56,8 @@ class Collector:
         unrecorded: groups that opponents play; nothing of them is collected.
         state_sizes: by group, the numbers of memory that its actors have, recorded before every tick as `policy_state`;
             groups without memory are left out.
+        asks_values: whether the column `value` is what the actors say. Learners compute values anew, and by default
+            actors that can leave them out do (`CriticOptional`): the column is 0 then.
 
     Raises:
         SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
@@ -71,6 +73,7 @@ class Collector:
         max_rows: int,
         unrecorded: Collection[str] = (),
         state_sizes: Mapping[str, int] | None = None,
+        asks_values: bool = False,
     ) -> None:
         self._recorded = {group: spec for group, spec in simulation.specs.items() if group not in unrecorded}
         for spec in self._recorded.values():
@@ -80,6 +83,7 @@ class Collector:
         self._seed = seed
         self._max_rows = max_rows
         self._state_sizes = {} if state_sizes is None else dict(state_sizes)
+        self._asks_values = asks_values
         beginning = simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds))
         self._masked = {group: observed.action_mask is not None for group, observed in beginning.items()}
         self._populate()
@@ -110,6 +114,7 @@ class Collector:
             policies=None,
             services=self._services,
             seed=self._seed,
+            asks_values=self._asks_values,
         )
         self._loop = GroupedLoop(self._simulation, self._runtimes)
 

@@ -88,7 +88,7 @@ class OptionSwitches:
     def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
         kinds = sorted(set(vocabulary.kinds))
         resting = kinds.index(vocabulary.kinds[vocabulary.wait]) if kinds else 0
-        self._counts_none = not kinds  # array actions are no options
+        self._counts_none = len(kinds) < 2  # nothing to switch between; array actions are no options at all
         codes = np.arange(len(kinds))
         self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
         self._resting = resting
@@ -100,8 +100,10 @@ class OptionSwitches:
         """The agents in `slots` [N] carry out `actions` [N]."""
         if self._counts_none:
             return
-        kinds = self._kind_of[actions]
-        self._counts[slots] += self._is_switch[self._last[slots], kinds]
+        kinds = self._kind_of.take(actions)
+        switched = self._is_switch[self._last.take(slots), kinds]
+        if np.count_nonzero(switched):
+            self._counts[slots] += switched
         self._last[slots] = kinds
 
     def take(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:

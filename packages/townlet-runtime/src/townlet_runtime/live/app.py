@@ -1,4 +1,4 @@
-"""The server of a page: four addresses, each of them guarded."""
+"""The server of a page: three files without secrets, and a socket for those who have the token."""
 
 from __future__ import annotations
 
@@ -36,12 +36,6 @@ def application(hub: Hub, *, token: str, hosts: Callable[[], frozenset[str]]) ->
             return PlainTextResponse("This server does not go by that name.\n", 421, HEADERS)
         return None
 
-    async def index(request: Request) -> Response:
-        denied = refused(request)
-        if denied is None and not is_same(request.query_params.get("token"), token):
-            denied = PlainTextResponse("Open the address that `townlet live` printed: it has a token.\n", 403, HEADERS)
-        return denied or _file("index.html")
-
     def shown(name: str) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:
             return refused(request) or _file(name)
@@ -50,11 +44,13 @@ def application(hub: Hub, *, token: str, hosts: Callable[[], frozenset[str]]) ->
 
     async def socket(websocket: WebSocket) -> None:
         headers, query = websocket.headers, websocket.query_params
-        fits = headers.get("host") in hosts() and allows_origin(headers.get("origin"), headers.get("host"))
-        if not fits or not is_same(query.get("token"), token):
-            await websocket.close(POLICY_VIOLATION)
+        if headers.get("host") not in hosts() or not allows_origin(headers.get("origin"), headers.get("host")):
+            await websocket.close(POLICY_VIOLATION)  # before it is accepted: HTTP 403
             return
         await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket["subprotocols"] else None)
+        if not is_same(query.get("token"), token):
+            await websocket.close(POLICY_VIOLATION, "Open the address that `townlet live` printed: it has a token.")
+            return
         await hub.serve(websocket, query.get("owner"))
 
     @asynccontextmanager
@@ -63,7 +59,7 @@ def application(hub: Hub, *, token: str, hosts: Callable[[], frozenset[str]]) ->
         yield
         await hub.end()
 
-    routes = [Route("/", index), WebSocketRoute("/ws", socket)]
+    routes = [Route("/", shown("index.html")), WebSocketRoute("/ws", socket)]
     routes += [Route(f"/{name}", shown(name)) for name in ("app.js", "style.css")]
     return Starlette(routes=routes, lifespan=living)
 

@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from townlet_behavior import PossessionError
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.messages import Message, MessageError
 from townlet_runtime.live.stage import WORLD, Stage
 from townlet_runtime.live.wire import finite
+from townlet_runtime.simulation.interface import Observed
 from townlet_trajectory import EpisodeLabel
 
 T = TypeVar("T")
@@ -135,18 +138,24 @@ class Desk:
         group, whole = found
         runtime = stage.runtimes[group]
         owner = runtime.possessors(world=WORLD).get(agent_id)
-        observed = whole.decided.observed
-        mask = None if observed.action_mask is None else observed.action_mask[0].tolist()
+        explained = whole.explained(runtime)
+        top = () if explained.answer is None else explained.answer.top_actions
         return finite(
             {
                 "type": "agent",
                 "id": agent_id,
                 "group": group,
                 "tick": whole.decided.tick,
-                "explanation": whole.explained(runtime).document(),
+                "explanation": explained.document(),
+                "script": {"action": explained.expert_action, "proposer": explained.proposer},
+                "policy": {"top": [vars(each) for each in top], "value": explained.value} if top else None,
                 "choices": [*runtime.names.choices],
-                "legal": mask,
+                # Of the decision that comes: what a person can do now.
+                "legal": _legal(whole.decided.observed if tick is not None else runtime.observed, agent_id),
+                "why_illegal": {},
+                "bars": [{"name": name, "value": value} for name, value in stage.levels(agent_id).items()],
                 "possessed_by": None if owner is None else "you" if owner == person.name else "another",
+                "lease_left": None,
                 "reward": whole.reward,
                 "terms": dict(whole.terms),
             }
@@ -254,3 +263,11 @@ class Desk:
 
     async def _again(self, person: Person, message: Message) -> dict[str, Any]:
         return {"tick": await self._asked(self._stage.again)}
+
+
+def _legal(observed: Observed | None, agent_id: str) -> list[bool] | None:
+    """The choices that are legal for an agent; None where all are, or it is not there."""
+    if observed is None or observed.action_mask is None:
+        return None
+    rows = np.flatnonzero(observed.agent_ids == agent_id)
+    return observed.action_mask[rows[0]].tolist() if rows.size else None

@@ -81,8 +81,11 @@ class Whole:
     def explained(self, runtime: BatchRuntime) -> StepExplanation:
         """In words and numbers, with the policy's answer."""
         row = self.decided
-        found = explain_decided(row, runtime.names, world=0, option_ticks=runtime.option_ticks)
-        return replace(next(iter(found.values())), reward=self.reward, reward_terms=dict(self.terms))
+        (found,) = explain_decided(row, runtime.names, world=0, option_ticks=runtime.option_ticks).values()
+        # A policy that was not asked for its values has the column's 0.
+        asked = row.proposals is not None and row.proposals.values is not None
+        value = found.value if asked else None
+        return replace(found, value=value, reward=self.reward, reward_terms=dict(self.terms))
 
 
 class History:

@@ -217,9 +217,7 @@ class Hub:
             await socket.send_text(json.dumps(scene_message(snapshot.scene, self._scene_version)))
         if client.roster != self._roster_version:
             client.roster = self._roster_version
-            groups = [*self._stage.runtimes]
-            message = {"type": "roster", "version": self._roster_version, "ids": self._roster, "groups": groups}
-            await socket.send_text(json.dumps(message))
+            await socket.send_text(json.dumps(self._roster_message()))
         owners = self._desk.possessed_by()
         possessed = np.array([_code(owners.get(one), client.name) for one in self._roster], np.uint8)
         await socket.send_bytes(b"".join(self._frame(snapshot)) + possessed.tobytes() + b"\0" * (-len(possessed) % 4))
@@ -236,6 +234,16 @@ class Hub:
         ids = snapshot.drawing.agent_ids.tolist()
         if ids != self._roster or not self._roster_version:
             self._roster, self._roster_version = ids, self._roster_version + 1
+
+    def _roster_message(self) -> dict[str, Any]:
+        """The agents that the rows of frames are, and the places of their groups in `hello`."""
+        group_of: dict[str, int] = {}
+        for index, runtime in enumerate(self._stage.runtimes.values()):
+            observed = runtime.observed
+            if index and observed is not None:
+                group_of.update(dict.fromkeys(observed.agent_ids.tolist(), index))
+        groups = [group_of.get(one, 0) for one in self._roster]
+        return {"type": "roster", "version": self._roster_version, "ids": self._roster, "groups": groups}
 
     def _frame(self, snapshot: Snapshot) -> list[bytes]:
         """The parts of a frame that are the same for all clients."""
@@ -280,6 +288,7 @@ class Hub:
             "speed": self._stage.speed,
             "ratio": snapshot.ratio,
             "policy": next((digest for digest in digests if digest is not None), None),
+            "kept": self._stage.kept,
             "recording": None,
             "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
             "teach": None,

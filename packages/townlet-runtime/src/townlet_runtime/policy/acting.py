@@ -129,6 +129,8 @@ class ActingPolicy:
         self._recorded_state = recorded_state
         self.digest: str | None = None
         """Names the policy."""
+        self._given: tuple[AnyActor | None, AnyActor | None] = None, None
+        """The last policy that was set, and what is asked in its place."""
         # One of them at most; told apart once, because asking a protocol is slow.
         self._stateless: Actor | None = None
         self._recurrent: RecurrentActor | None = None
@@ -158,8 +160,10 @@ class ActingPolicy:
         if isinstance(self._spec.actions, Box):
             self._distribution = distribution_of(policy)
         self.digest = digest
-        if not self._asks_values and isinstance(policy, CriticOptional):
-            policy = policy.without_values()
+        if policy is not self._given[0]:  # a file's would have to be opened anew for each collection
+            leaves_out = not self._asks_values and isinstance(policy, CriticOptional)
+            self._given = policy, cast(CriticOptional, policy).without_values() if leaves_out else policy
+        policy = self._given[1]
         if is_recurrent(policy):
             self._stateless, self._recurrent = None, policy
         else:

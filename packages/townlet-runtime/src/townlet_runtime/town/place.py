@@ -37,6 +37,14 @@ class Grid:
     num_cells: int
     nowhere: int
     """The middle of the empty patch."""
+    margin: int
+    """Cells between the first of a window and its middle."""
+    spots: Ints
+    """The cells that agents can stand on, and `nowhere`."""
+    spot_of: Ints
+    """[cells]; index into `spots`."""
+    is_crowded: bool
+    """There are more agents than `spots`: what depends on the cell alone is worked out for these."""
 
     def cells(self, worlds: Ints, x: Ints, y: Ints) -> Ints:
         """Number cells.
@@ -66,6 +74,10 @@ def build_grid(config: TownConfig, num_worlds: int) -> Grid:
     row, column = np.divmod(np.arange(per_world), cells_per_row)
     x, y = column - radius, row - radius
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    nowhere = num_worlds * per_world + margin
+    spots = np.append(np.tile(inside, num_worlds).nonzero()[0], nowhere)
+    spot_of = np.zeros(nowhere + margin + 1, dtype=np.int64)
+    spot_of[spots] = np.arange(len(spots))
     return Grid(
         width=width,
         height=height,
@@ -75,8 +87,12 @@ def build_grid(config: TownConfig, num_worlds: int) -> Grid:
         x=np.append(np.tile(x * inside, num_worlds), patch),
         y=np.append(np.tile(y * inside, num_worlds), patch),
         steps=np.array([dx + dy * cells_per_row for dx, dy in DIRECTIONS.values()]),
-        num_cells=num_worlds * per_world + len(patch),
-        nowhere=num_worlds * per_world + margin,
+        num_cells=len(spot_of),
+        nowhere=nowhere,
+        margin=margin,
+        spots=spots,
+        spot_of=spot_of,
+        is_crowded=num_worlds * config.population > len(spots),
     )
 
 

@@ -23,10 +23,10 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.actions import TABLE
-from townlet_runtime.town.arrays import Bools, Floats, Ints
+from townlet_runtime.town.arrays import Bools, Floats, Ints, rows_of
 from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.observations import MAP_CHANNELS, Observer, TownObserved, rows_of
+from townlet_runtime.town.observations import MAP_CHANNELS, Observer, Sight, TownObserved
 from townlet_runtime.town.place import build_place
 from townlet_runtime.town.relations import EDGES, FADE_TICKS
 from townlet_runtime.town.rules.population import Population
@@ -42,7 +42,7 @@ from townlet_runtime.town.rules.rewards import (
 from townlet_runtime.town.rules.social import begin_talks, chat_scores, finish_talks, gather, partings
 from townlet_runtime.town.rules.targets import TargetResolver
 from townlet_runtime.town.rules.using import act_out, deliver, grant_turns, pass_stale_turns, progress
-from townlet_runtime.town.state import EVENTS, TownState, empty_state, initial_stock
+from townlet_runtime.town.state import EVENTS, Company, TownState, empty_state, initial_stock
 
 _FAINT, _DEPARTURE = EVENTS.index("faint_events"), EVENTS.index("departure_events")
 _CHAT = TABLE.index("chat")
@@ -96,7 +96,7 @@ class Town:
         self._decay = np.tile(np.array(config.needs_decay), (self._num_slots, 1))
         self._need_rates = need_rates(config.rewards)
         self._rewards_partings = config.social.social_rewards in ("C2", "C3")
-        self._no_scores = np.zeros(self._num_slots)
+        self._no_scores, self._nothing_done = np.zeros(self._num_slots), np.zeros(0, dtype=np.bool_)
         self.takes_rewards_apart = False
         """Whether each tick keeps what its rewards are made of in `reward_parts`, for people who ask why."""
         self.reward_parts: RewardParts | None = None
@@ -121,6 +121,7 @@ class Town:
             ),
             option_ticks=config.option_ticks,
         )
+        self._no_finals = self._room(0)
 
     def scripted(self, name: str) -> BatchController:
         """Return one of `behaviors`; agents with a schedule follow it in all of them."""
@@ -271,7 +272,6 @@ class Town:
         over = state.tick >= self.config.episode_ticks
         row_rewards = rows_of(rewards, before.rows).astype(np.float32)
         terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else rows_of(fainted, before.rows)
-        after = self._observe()
         if over:
             truncated = ~terminated
         elif state.tick >= population.next_departure:
@@ -279,22 +279,23 @@ class Town:
         else:
             truncated = np.zeros(len(terminated), dtype=np.bool_)
         final_rows = (terminated | truncated).nonzero()[0]
-        # A slice where nobody ended, which is nearly always: it costs a tenth of picking no rows.
-        ended = final_rows if final_rows.size else slice(0, 0)
+        finals, final_done = self._no_finals, self._nothing_done
+        if final_rows.size:
+            ended = before.slots[final_rows]
+            finals, final_done = self._observe_last(ended), state.option_done[ended]
         if over or final_rows.size:
             self._let_go(before.slots[terminated], before.slots[truncated], over=over)
-        came = not over and state.tick >= population.next_return
-        if came:
+        if not over and state.tick >= population.next_return:
             population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,
             truncated=truncated,
             final_rows=final_rows,
-            final_option_done=after.option_done[ended],
-            final_observations={name: column[ended] for name, column in after.observations.items()},
+            final_option_done=final_done,
+            final_observations=finals,
             events=state.events,
-            observed=self._observe() if over or came or final_rows.size else after,
+            observed=self._observe(),
         )
 
     def _let_go(self, fainted: Ints, leaving: Ints, *, over: bool) -> None:
@@ -324,29 +325,53 @@ class Town:
     def _number_episodes(self) -> None:
         self._episode_of_slot = self._worlds + self.population.episode * self.spec.num_worlds
 
+    def _look_around(self) -> Company:
+        """Bring what is derived from the state up to date."""
+        self.state.recount()
+        self.state.relations.refresh(self.state.tick)
+        return gather(self.state, self.place)
+
+    def _observe_last(self, slots: Ints) -> dict[str, NDArray[np.float32]]:
+        """Return the observations [E, ...] of agents that end, before they go: of these alone, for they are few."""
+        state, company = self.state, self._look_around()
+        may_chat = self._resolver.may_chat(state, company.num_others)
+        scores = chat_scores(state, company, may_chat) if np.count_nonzero(may_chat) else self._no_scores
+        own_cell, meant = self._resolver.resolve_for(state, slots)
+        finals = self._room(len(slots))
+        self._observer.observe(state, Sight(slots, own_cell, meant, company, may_chat[slots], scores[slots]), finals)
+        return finals
+
+    def _room(self, num_rows: int) -> dict[str, NDArray[np.float32]]:
+        return {name: np.empty((num_rows, *shape), np.float32) for name, shape in self.spec.observation_shapes.items()}
+
     def _observe(self) -> TownObserved:
-        state, place = self.state, self.place
-        state.recount()
-        state.relations.refresh(state.tick)
-        self._rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
-        company = gather(state, place)
+        state, place, company = self.state, self.place, self._look_around()
+        self._rows = rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
         targets = self._resolver.resolve(state)
         mask = self._resolver.legal_actions(state, targets, company.num_others)
         may_chat = mask[:, _CHAT]
         chats_possible = bool(np.count_nonzero(may_chat))
         scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores
-        rows, population = self._rows, self.population
+        slots, seen_mask = self._slots if rows is None else rows, rows_of(mask, rows)
+        observations = self._room(len(slots))
+        sight = Sight(
+            rows=rows,
+            own_cell=rows_of(targets.own_cell, rows),
+            meant=rows_of(targets.local, rows),
+            company=company,
+            can_chat=seen_mask[:, _CHAT],
+            scores=rows_of(scores, rows),
+        )
+        self._observer.observe(state, sight, observations)
+        population = self.population
         self._observed = TownObserved(
-            slots=self._slots if rows is None else rows,
+            slots=slots,
             keys=rows_of(population.keys, rows),
             agent_ids=rows_of(population.ids, rows),
             worlds=rows_of(self._worlds, rows),
             episodes=rows_of(self._episode_of_slot, rows),
-            observations={
-                "features": rows_of(self._observer.features(state, targets, company, mask, scores), rows),
-                "map": rows_of(self._observer.map(state, company), rows),
-            },
-            action_mask=rows_of(mask, rows),
+            observations=observations,
+            action_mask=seen_mask,
             option_done=rows_of(state.option_done, rows),
             state=state,
             place=place,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import torch
@@ -14,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
+from townlet_training.network.acting import ArrayNetwork, PolicyAlone, require_inputs
 from townlet_training.network.blocks import Wiring, num_inputs_of
-from townlet_training.network.body import ArrayBody, body_of
+from townlet_training.network.body import body_of
 from townlet_training.network.distributions import Categorical, Distribution
 from townlet_training.network.encoders import encoder_kinds
 from townlet_training.network.features import Features, Fragments
 from townlet_training.network.gaussian import Gaussian, distribution_of
 from townlet_training.network.statistics import CLIP, Normalized
-from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
+from townlet_training.network.trunk import AddedInputs, Floats, Trunk
 from townlet_trajectory import ACTION_MASK
+from townlet_trajectory.data.checks import is_finite
 
 if TYPE_CHECKING:
     from townlet_training.network.config import NetworkConfig
@@ -35,7 +35,7 @@ class ActorCritic(Normalized):
     A forward pass has three steps: `encode`, the `body` that both may share, or remember by, and the trunks (`params`,
     `scaled_values`). The trunks are separate unless asked otherwise, because a critic that warms up on a shared one
     changes the policy (the clone is then lost).
-    Implements `townlet_trajectory.evaluation.interfaces.Actor`; with a memory, `RecurrentActor`.
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`; with a memory, `RecurrentActor`; `CriticOptional`.
 
     Examples:
         >>> import numpy as np, torch
@@ -101,7 +101,7 @@ class ActorCritic(Normalized):
         self.front = body_of(self.observation_shapes, critic_only, self.kinds, config, generator=generator)
         self._build_trunks(wiring, generator)
         self.add_buffers()
-        self._twins: _Twins | None = None
+        self._twin: ArrayNetwork | None = None
 
     def _build_trunks(self, wiring: Wiring | None, generator: torch.Generator) -> None:
         config, head = self.config, self.distribution.head_size
@@ -185,7 +185,7 @@ class ActorCritic(Normalized):
 
     def __getstate__(self) -> dict[str, Any]:
         # Views of this network's memory must not follow a copy.
-        return {**self.__dict__, "_twins": None}
+        return {**self.__dict__, "_twin": None}
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Flatten, concatenate in the order of `input_shapes`, normalize and clip where configured: [N, F].
@@ -206,7 +206,7 @@ class ActorCritic(Normalized):
         return self._encoded(observations, self.observation_shapes)
 
     def _encoded(self, observations: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
-        require_inputs({name: tuple(values.shape) for name, values in observations.items()}, shapes)
+        require_inputs(observations, shapes)
         mean, std = self.observation_mean, self.observation_std
         parts = [observations[name].to(mean.device, mean.dtype) for name in shapes]
         flat = [part.flatten(start_dim=1) if part.ndim > 1 else part.unsqueeze(1) for part in parts]
@@ -290,46 +290,68 @@ class ActorCritic(Normalized):
             ActionMaskError: if a row of `action_mask` has no legal action.
             NonFiniteError: if an output is not finite, that of a forbidden action too.
         """
-        require_inputs({name: values.shape for name, values in observations.items()}, self.input_shapes)
-        encoded = side_by_side([observations[name] for name in self.input_shapes])
+        params, values, after = self.acted(observations, action_mask, state)
+        if state is None:
+            return params, cast("Floats", values)
+        return params, cast("Floats", values), state if after is None else after
+
+    def without_values(self) -> PolicyAlone:
+        """Return an actor that acts as this network does from here on, but for its values, which are None.
+
+        A `townlet_trajectory.evaluation.interfaces.CriticOptional` has this: the critic is half of the work.
+        """
+        return PolicyAlone(self)
+
+    def acted(
+        self,
+        observations: Mapping[str, Floats],
+        action_mask: NDArray[np.bool_] | None,
+        state: Floats | None,
+        *,
+        with_values: bool = True,
+    ) -> tuple[Floats, Floats | None, Floats | None]:
+        """Do one forward pass in numpy.
+
+        Args:
+            observations: as of `act`.
+            action_mask: as of `act`.
+            state: as of `act`.
+            with_values: whether the critic is asked.
+
+        Returns:
+            As `act`: parameters, values, None without, and the next state, None without one.
+
+        Raises:
+            ShapeError, ActionMaskError, NonFiniteError: as `act`.
+        """
+        if self._twin is None:
+            self._twin = ArrayNetwork.of(self)
+        twin = self._twin
+        encoded = twin.encoded(observations)
         if action_mask is not None:
-            self.distribution.require_legal(action_mask, num_rows=len(encoded))
+            twin.distribution.require_legal(action_mask, num_rows=len(encoded))
         size = self.state_size
         if size if state is None else state.shape != (len(encoded), size):
             found = "none" if state is None else state.shape
             raise ShapeError(f"the memory of {len(encoded)} agents must be [{len(encoded)}, {size}], got {found}")
-        if self.config.normalize_observations != "none":
-            encoded -= self.observation_mean.numpy()
-            encoded /= self.observation_std.numpy()
-            np.clip(encoded, -CLIP, CLIP, out=encoded)
-        outputs, values, after = self._evaluated(encoded, state)
-        values = values * self.value_scale.numpy()
+        evaluated = self._evaluated if self.kinds else twin.evaluated
+        outputs, values, after = evaluated(encoded, state, with_values=with_values)
+        if values is not None:
+            values = values * twin.value_scale
         # Before the mask, which would hide a NaN until the action becomes legal.
-        if not (np.isfinite(outputs).all() and np.isfinite(values).all()):
+        if not is_finite(outputs) or not (values is None or is_finite(values)):
             raise NonFiniteError("act", "the network's logits or values are not finite")
-        params = self.distribution.array_params(outputs, action_mask)
-        if state is None:
-            return params, values
-        return params, values, state if after is None else after
+        return twin.distribution.array_params(outputs, action_mask), values, after
 
-    def _evaluated(self, encoded: Floats, state: Floats | None) -> tuple[Floats, Floats, Floats | None]:
-        """Outputs of the policy [N, P], scaled values [N] and the next state, in numpy where nothing is encoded."""
-        if self.kinds:
-            with torch.no_grad():
-                features = self.body(torch.from_numpy(encoded), None if state is None else torch.from_numpy(state))
-                outputs, values = self.outputs(features.policy), self.scaled_values(features.critic)
-            return outputs.numpy(), values.numpy(), None if features.states is None else features.states.numpy()
-        if self._twins is None:
-            self._twins = _Twins.of(self)
-        twins, after = self._twins, None
-        policy_features = critic_features = encoded
-        if twins.front is not None:
-            policy_features, critic_features, after = twins.front(encoded, state)
-        array = twins.policy(policy_features)
-        if self.policy_log_std is not None:
-            log_std = np.broadcast_to(self.policy_log_std.detach().numpy(), array.shape)
-            array = np.concatenate([array, log_std], axis=1)
-        return array, twins.critic(critic_features)[:, 0], after
+    def _evaluated(
+        self, encoded: Floats, state: Floats | None, *, with_values: bool
+    ) -> tuple[Floats, Floats | None, Floats | None]:
+        """As `ArrayNetwork.evaluated`, in torch, which alone has the encoders."""
+        with torch.no_grad():
+            features = self.body(torch.from_numpy(encoded), None if state is None else torch.from_numpy(state))
+            outputs = self.outputs(features.policy).numpy()
+            values = self.scaled_values(features.critic).numpy() if with_values else None
+        return outputs, values, None if features.states is None else features.states.numpy()
 
     def unread(self) -> Tensor:
         """Return which inputs [F] bool were added, and have no weight but 0 in either trunk."""
@@ -344,41 +366,3 @@ class ActorCritic(Normalized):
     def rescale_values(self, factor: float) -> None:
         for weight in self.critic.linear_layers()[-1].parameters():
             weight.mul_(factor)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Twins:
-    """The parts of a network in numpy; they follow its weights as long as these change in place."""
-
-    front: ArrayBody | None
-    policy: ArrayTrunk
-    critic: ArrayTrunk
-
-    @classmethod
-    def of(cls, network: ActorCritic) -> _Twins:
-        is_tanh = network.config.activation == "tanh"
-        return cls(
-            front=None if network.front is None else network.front.array_body(is_tanh=is_tanh),
-            policy=array_trunk(network.policy, is_tanh=is_tanh),
-            critic=array_trunk(network.critic, is_tanh=is_tanh),
-        )
-
-
-def require_inputs(found: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise `ShapeError` unless the shapes `found` hold every input of `shapes`, [N, ...] with the same N."""
-    num_rows = None
-    for name, shape in shapes.items():
-        if name not in found:
-            raise ShapeError(f"observation `{name}` is missing, got {sorted(found)}")
-        if len(found[name]) != 1 + len(shape) or found[name][1:] != shape:
-            raise ShapeError(f"observation `{name}` must be [N, {shape}], got {found[name]}")
-        num_rows = found[name][0] if num_rows is None else num_rows
-        if found[name][0] != num_rows:
-            raise ShapeError(f"observation `{name}` must have {num_rows} rows as others, got {found[name][0]}")
-
-
-def side_by_side(observations: Sequence[Floats]) -> Floats:
-    """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32, new memory."""
-    # The size is said, not left to numpy to find: of no rows it cannot be found.
-    flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]
-    return np.concatenate(flat, axis=1, dtype=np.float32)

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, logit, logsumexp
 from torch import Tensor
 
@@ -305,6 +304,8 @@ def _solved(
     legal: NDArray[np.bool_],
     prior: float,
 ) -> float:
+    from scipy.optimize import brentq  # its import takes 0.3 s, and nothing but priors needs it
+
     others = _others(action, biases, log_totals, legal)
     # The root lies between those of the extreme rows alone; one more, because of rounding.
     low, high = float(others.min() + logit(prior)) - 1.0, float(others.max() + logit(prior)) + 1.0

@@ -44,6 +44,7 @@ class Reader(nn.Module):
     """The way of the observations to one trunk, or to both: encoders, a gated unit, layers.
 
     Attributes:
+        num_frames: of the policy's observations in one row; 1 without a memory of frames.
         num_outputs: numbers of one row.
         state_size: of the gated unit; 0 without one.
     """
@@ -70,10 +71,10 @@ class Reader(nn.Module):
             ConfigError: if an encoder does not fit its observation.
         """
         super().__init__()
-        self._frames = config.num_remembered if config.memory == "frames" else 1
+        self.num_frames = config.num_remembered if config.memory == "frames" else 1
         self.own = _encoders(shapes, kinds, config, generator=generator)
         self.extra = _encoders(extra_shapes, kinds, config, generator=generator)
-        size = self._frames * (num_inputs_of(shapes) if self.own is None else self.own.num_outputs)
+        size = self.num_frames * (num_inputs_of(shapes) if self.own is None else self.own.num_outputs)
         size += num_inputs_of(extra_shapes) if self.extra is None else self.extra.num_outputs
         self.memory: GatedUnit | None = None
         if config.memory == "gru":
@@ -93,8 +94,8 @@ class Reader(nn.Module):
             states: of the gated unit.
         """
         if self.own is not None:
-            frames = own.reshape(-1, own.shape[1] // self._frames)
-            own = self.own(frames).reshape(-1, self._frames * self.own.num_outputs)
+            frames = own.reshape(-1, own.shape[1] // self.num_frames)
+            own = self.own(frames).reshape(-1, self.num_frames * self.own.num_outputs)
         parts = [own]
         if extra is not None:
             parts.append(extra if self.extra is None else self.extra(extra))

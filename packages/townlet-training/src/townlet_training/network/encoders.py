@@ -148,6 +148,13 @@ class Encoders(nn.Module):
         >>> encoders = Encoders(shapes, {"around": "conv"}, "orthogonal", generator=torch.Generator().manual_seed(0))
         >>> encoders(torch.zeros(2, 28)).shape, encoders.num_outputs
         (torch.Size([2, 131]), 131)
+
+    Attributes:
+        num_inputs: F.
+        num_outputs: O.
+        flat_columns: of each input that stays as it is.
+        image_columns: of each of `images`.
+        entity_columns: of each of `entities`, and of its mask.
     """
 
     def __init__(
@@ -173,8 +180,9 @@ class Encoders(nn.Module):
         if unknown := sorted(kinds.keys() - observation_shapes.keys()):
             raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(observation_shapes)}")
         columns = _columns(observation_shapes)
-        self._images = [columns[name] for name in sorted(kinds) if kinds[name] == "conv"]
-        self._entities: list[tuple[slice, slice]] = []
+        self.num_inputs = sum(map(math.prod, observation_shapes.values()))
+        self.image_columns = [columns[name] for name in sorted(kinds) if kinds[name] == "conv"]
+        self.entity_columns: list[tuple[slice, slice]] = []
         images, entities = [], []
         flat = dict(columns)
         for name in sorted(name for name, kind in kinds.items() if kind != "flat"):
@@ -189,18 +197,18 @@ class Encoders(nn.Module):
                     f"attention over `{name}` {shape} needs the observation `{mask}` {shape[:1]}, "
                     f"got {observation_shapes.get(mask, 'none')}"
                 )
-            self._entities.append((own, flat.pop(mask)))
-        self._flat = tuple(flat.values())
+            self.entity_columns.append((own, flat.pop(mask)))
+        self.flat_columns = tuple(flat.values())
         self.images, self.entities = nn.ModuleList(images), nn.ModuleList(entities)
-        self.num_outputs = sum(each.stop - each.start for each in self._flat)
+        self.num_outputs = sum(each.stop - each.start for each in self.flat_columns)
         self.num_outputs += IMAGE_SIZE * len(images) + (ENTITY_SIZE + 1) * len(entities)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """[N, O] of encoded observations [N, F]."""
-        parts = [encoded[:, each] for each in self._flat]
-        for columns, image in zip(self._images, self.images, strict=True):
+        parts = [encoded[:, each] for each in self.flat_columns]
+        for columns, image in zip(self.image_columns, self.images, strict=True):
             parts.append(image(encoded[:, columns]))
-        for (columns, mask), entities in zip(self._entities, self.entities, strict=True):
+        for (columns, mask), entities in zip(self.entity_columns, self.entities, strict=True):
             parts.append(entities(encoded[:, columns], encoded[:, mask]))
         return torch.cat(parts, dim=1)
 

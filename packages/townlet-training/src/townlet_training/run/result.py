@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from townlet_training.config import ONE_GROUP
 from townlet_training.groups import group_seed
-from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.export.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import TrainingState

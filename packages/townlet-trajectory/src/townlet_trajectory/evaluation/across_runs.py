@@ -205,10 +205,10 @@ def performance_profile(scores: Values, thresholds: Values, *, level: float) -> 
     if np.any(np.diff(at) < 0.0):
         raise EvaluationError("`thresholds` must be in ascending order")
     above = (array[:, None] > at[None, :]).sum(axis=0)
-    beta = require("scipy.stats", "statistics").beta
+    quantile = require("scipy.special", "statistics").betaincinv
     n = len(array)
-    low = np.where(above == 0, 0.0, beta.ppf(level / 2, np.maximum(above, 1), n - above + 1))
-    high = np.where(above == n, 1.0, beta.ppf(1.0 - level / 2, above + 1, np.maximum(n - above, 1)))
+    low = np.where(above == 0, 0.0, quantile(np.maximum(above, 1), n - above + 1, level / 2))
+    high = np.where(above == n, 1.0, quantile(above + 1, np.maximum(n - above, 1), 1.0 - level / 2))
     return PerformanceProfile(thresholds=at, share=above / n, low=low, high=high)
 
 
@@ -241,7 +241,7 @@ def learning_curve(points: Sequence[tuple[Values, Values]], *, level: float) -> 
 
 def _around(center: float, variance: float, freedom: float, level: float) -> tuple[float, float]:
     """The ends center ± t √variance."""
-    half = float(require("scipy.stats", "statistics").t.ppf(1.0 - level / 2, freedom)) * math.sqrt(variance)
+    half = float(require("scipy.special", "statistics").stdtrit(freedom, 1.0 - level / 2)) * math.sqrt(variance)
     if not math.isfinite(half):
         raise EvaluationError(f"the values spread too far for an interval: its half width is {half}")
     return center - half, center + half

@@ -37,7 +37,12 @@ Values: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 
 def mean_interval(values: Values, *, level: float, seed: int, num_resamples: int) -> tuple[float, float]:
-    """Compute a bootstrap interval of the mean (BCa: Efron 1987, Better Bootstrap Confidence Intervals).
+    """Compute a bootstrap interval of the mean (BCa: Efron 1987, Better Bootstrap Confidence Intervals, 2.3, 6.6).
+
+        b = Φ⁻¹(share of the resampled means below the mean, of equal ones half)     a = Σ d_i³ / (6 (Σ d_i²)^1.5)
+        ends: the quantiles Φ(b + z / (1 - a z)) of the resampled means,   z = b ± Φ⁻¹(1 - level / 2)
+
+    with the deviations d_i from the mean. It is `scipy.stats.bootstrap`, whose import takes most of a second.
 
     Args:
         values: [n], n >= 2; the independent units (episodes, or their differences).
@@ -64,22 +69,26 @@ def mean_interval(values: Values, *, level: float, seed: int, num_resamples: int
     spread = float(np.abs(scaled - center).max())
     if least == greatest or spread == 0.0:
         return least, greatest
-    interval = (
-        require("scipy.stats", "statistics")
-        .bootstrap(
-            ((scaled - center) / spread,),
-            np.mean,
-            confidence_level=1.0 - level,
-            n_resamples=num_resamples,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        )
-        .confidence_interval
-    )
+    interval = _accelerated((scaled - center) / spread, level=level, seed=seed, num_resamples=num_resamples)
     ends = [float(np.clip((center + spread * float(end)) * magnitude, least, greatest)) for end in interval]
     if not all(map(math.isfinite, ends)):
         raise EvaluationError(f"the bootstrap interval of {len(array)} values is {tuple(ends)}")
     return ends[0], ends[1]
+
+
+def _accelerated(values: NDArray[np.float64], *, level: float, seed: int, num_resamples: int) -> NDArray[np.float64]:
+    """The ends [2] of `mean_interval`; NaN where all resampled means lie on one side of the mean."""
+    special = require("scipy.special", "statistics")
+    count, mean = len(values), values.mean()
+    drawn = np.random.default_rng(seed).integers(0, count, (num_resamples, count))
+    means = values[drawn].mean(axis=1)
+    bias = special.ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+    deviations = values - mean
+    acceleration = (deviations**3).sum() / (6.0 * (deviations**2).sum() ** 1.5)
+    z = bias + special.ndtri(level / 2) * np.array([1.0, -1.0])
+    with np.errstate(invalid="ignore"):
+        shares = special.ndtr(bias + z / (1.0 - acceleration * z))
+    return np.quantile(means, shares) if np.isfinite(shares).all() else np.full(2, np.nan)
 
 
 def difference_interval(values: Values, *, level: float, seed: int, num_resamples: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.adapters.spaces.gymnasium_library import Fault
+from townlet_trajectory.data.checks import is_finite
 
 BOOLS: frozenset[type] = frozenset({bool, np.bool_})
 
@@ -33,9 +34,8 @@ def stacked_rewards(rewards: Sequence[object], fault: Fault) -> NDArray[np.float
         raise fault(row, f"expected a number as reward, got {rewards[row]!r}")
     with np.errstate(over="ignore"):
         earned = array.astype(np.float32)
-    finite = np.isfinite(earned)
-    if np.count_nonzero(finite) != finite.size:
-        row = int(finite.argmin())
+    if not is_finite(earned):
+        row = int(np.isfinite(earned).argmin())
         raise fault(row, f"expected a finite reward, got {rewards[row]!r}")
     return earned
 
@@ -56,7 +56,7 @@ def stacked_flags(name: str, flags: Sequence[object], fault: Fault) -> NDArray[n
     Returns:
         [N].
     """
-    if not {type(flag) for flag in flags} <= BOOLS:
+    if not BOOLS.issuperset(map(type, flags)):
         row = next(row for row, flag in enumerate(flags) if type(flag) not in BOOLS)
         raise fault(row, f"expected a bool as `{name}`, got {flags[row]!r}")
     return np.array(flags, np.bool_)

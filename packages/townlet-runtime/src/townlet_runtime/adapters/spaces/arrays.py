@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from townlet_runtime.adapters.spaces.gymnasium_library import Fault, gymnasium, spaces
 from townlet_runtime.errors import EnvironmentFaultError
 from townlet_runtime.simulation.interface import ObservationKind, Observations
+from townlet_trajectory.data.checks import is_finite
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +95,8 @@ class Leaf:
                 _require_dtype(self, array, fault)
             array = _one_hot(self.name, self.parts, array, fault)
         else:
-            _require_dtype(self, array, fault)
+            if array.dtype != self.dtype:
+                _require_dtype(self, array, fault)
             array = _finite(self.name, array, fault)
         if self.is_mask and not np.isin(array, (0.0, 1.0)).all():
             row = int(np.argwhere(~np.isin(array, (0.0, 1.0)))[0, 0])
@@ -102,7 +104,7 @@ class Leaf:
         if self.channels_last:
             channels, height, width = self.shape
             return np.ascontiguousarray(array.reshape(-1, height, width, channels).transpose(0, 3, 1, 2))
-        return array.reshape(len(array), *self.shape)
+        return array if array.shape[1:] == self.shape else array.reshape(len(array), *self.shape)
 
     def _gathered(self, observations: Sequence[object], fault: Fault) -> NDArray[Any]:
         if not observations:
@@ -139,9 +141,8 @@ def _finite(name: str, array: NDArray[Any], fault: Fault) -> NDArray[np.float32]
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused below
             array = array.astype(np.float32)
-    finite = np.isfinite(array)
-    if np.count_nonzero(finite) != finite.size:
-        row = int(np.argwhere(~finite)[0, 0])
+    if not is_finite(array):
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise fault(row, f"expected finite numbers in `{name}`, got {array[row]}")
     return array
 

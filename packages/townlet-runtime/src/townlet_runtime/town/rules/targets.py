@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from townlet_runtime.town.actions import DIRECTIONS, NUM_KNOWN, SELECTORS, TABLE, ActionTable
-from townlet_runtime.town.arrays import Bools, Ints
+from townlet_runtime.town.arrays import Bools, Ints, of_worlds, rows_of
 from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import HOLDS_TURN, USING, Targets, TownState
@@ -43,67 +43,110 @@ class TargetResolver:
         for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=actions.moves.start):
             to_x, to_y = x + dx, y + dy
             self._legal_on[inner, action] = (to_x >= 0) & (to_x < grid.width) & (to_y >= 0) & (to_y < grid.height)
-        slots = place.num_worlds * config.population
-        self._meant = np.full(slots * actions.num_targets + 1, count)
-        self._rows = np.arange(slots) * len(actions.vocabulary)
+        self._num_slots = place.num_worlds * config.population
+        self._rows = np.arange(self._num_slots) * len(actions.vocabulary)
         self._while_using = _while_using(actions)
         self._dearest = np.array(place.cost_present.max())
         self._kinds: Ints | slice = slice(None) if len(place.present) == len(actions.types) else place.present
         self._stock_seen: bytes | None = None
         self._barred: Ints | None = None
+        self._first = np.empty((place.num_worlds, len(place.present)), dtype=np.int64)
         self._kind_is_out = False
+        self._spot_cell = grid.own.take(grid.spots)
+        # Absent agents, at the last spot, stand for nothing: any world will do.
+        self._spot_world = np.append(np.arange(place.num_worlds).repeat(grid.width * grid.height), 0)
 
     def resolve(self, state: TownState) -> Targets:
         """Find the targets of a state in which the agents at each object are counted."""
         place = self._place
-        slots, worlds = len(state.cell), place.num_worlds
+        own_cell = place.grid.own.take(state.cell)
+        meant = np.empty(self._num_slots * place.actions.num_targets + 1, dtype=np.int64)
+        meant[-1] = place.num_objects
+        some_unusable, busy = self._choose(state, own_cell, None, meant[:-1])
+        return Targets(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
+
+    def resolve_for(self, state: TownState, slots: Ints) -> tuple[Ints, Ints]:
+        """Return `Targets.own_cell` [N] and `Targets.local` [N, T] of the agents in `slots` [N] alone."""
+        own_cell = self._place.grid.own.take(state.cell[slots])
+        local = np.empty((len(slots), self._place.actions.num_targets), dtype=np.int64)
+        self._choose(state, own_cell, slots, local.reshape(-1))
+        return own_cell, local
+
+    def _choose(self, state: TownState, own_cell: Ints, slots: Ints | None, meant: Ints) -> tuple[bool, Ints]:
+        """Write the object that each target means to each agent.
+
+        Args:
+            state: of all worlds.
+            own_cell: [N]; of the agents.
+            slots: [N]; of the agents; None: all.
+            meant: [N * T], written.
+
+        Returns:
+            Whether some object is unusable for somebody; [B], the rows of busy agents.
+        """
+        place, grid = self._place, self._place.grid
         stock = state.stock.tobytes()
         if stock != self._stock_seen:
             self._look_at_stocks(state, stock)
-        own_cell = place.grid.own.take(state.cell)
-        keys = np.empty((2, slots, place.num_objects), dtype=np.int64)
-        by_world = keys.reshape(2, worlds, -1, place.num_objects)
-        # Nothing is out of range; `clip` writes in place, where the default makes a copy first.
-        self._steps_key.take(own_cell, axis=0, out=keys[0], mode="clip")
-        if self._barred is not None:
-            by_world[0] += self._barred
-        load = state.load[:-1] * self._load_unit
-        np.add(by_world[0], load.reshape(worlds, 1, -1), out=by_world[1])
-        best = np.minimum.reduceat(keys, place.segments, axis=2)
-
-        meant = self._meant.copy()
-        by_kind = meant[:-1].reshape(slots, len(place.actions.types), _WAYS)
-        by_kind[:, self._kinds, _NEAREST:] = (best & self._digits).transpose(1, 2, 0)
-        if self._kind_is_out:
-            agents, kinds = (best[0] >= _BARRED).nonzero()
-            by_kind[agents, place.present[kinds]] = place.num_objects
-        poor = (state.wallet < self._dearest).nonzero()[0]
+        by_kind = meant.reshape(len(own_cell), len(place.actions.types), _WAYS)
+        if grid.is_crowded and slots is None:
+            chosen = np.empty((len(grid.spots), *by_kind.shape[1:]), dtype=np.int64)
+            self._choose_by_rule(state, self._spot_cell, self._spot_world, chosen)
+            chosen.take(grid.spot_of.take(state.cell), axis=0, out=by_kind, mode="clip")
+        else:
+            self._choose_by_rule(state, own_cell, rows_of(place.world_of_slot, slots), by_kind)
+        wallet = rows_of(state.wallet, slots)
+        poor = (wallet < self._dearest).nonzero()[0]
         if poor.size:
-            some, kinds = (state.wallet[poor][:, None] < place.cost_present).nonzero()
+            some, kinds = (wallet[poor][:, None] < place.cost_present).nonzero()
             by_kind[poor[some], place.present[kinds]] = place.num_objects
-        busy = state.phase.nonzero()[0]
+        busy = rows_of(state.phase, slots).nonzero()[0]
         if busy.size:
-            objects = state.object[busy]
+            objects = rows_of(state.object, slots)[busy]
             column = place.row_of_targets[busy] + place.column_of_type[objects]
             own = place.object_index[objects]
             for way in range(_WAYS):
                 meant[column + way] = own
-        some_unusable = self._kind_is_out or poor.size > 0
-        return Targets(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
+        return self._kind_is_out or poor.size > 0, busy
+
+    def _choose_by_rule(self, state: TownState, own_cell: Ints, worlds: Ints, chosen: Ints) -> None:
+        """Write the first, nearest and least busy object of each type, seen from cells [N] of worlds [N], to `chosen`
+        [N, K, 3]."""
+        place = self._place
+        keys = np.empty((2, len(own_cell), place.num_objects), dtype=np.int64)
+        # Nothing is out of range; `clip` writes in place, where the default makes a copy first.
+        self._steps_key.take(own_cell, axis=0, out=keys[0], mode="clip")
+        if self._barred is not None:
+            keys[0] += of_worlds(self._barred, worlds)
+        load = (state.load[:-1] * self._load_unit).reshape(place.num_worlds, -1)
+        np.add(keys[0], of_worlds(load, worlds), out=keys[1])
+        best = np.minimum.reduceat(keys, place.segments, axis=2)
+        if len(place.present) < len(place.actions.types):
+            chosen[...] = place.num_objects
+        chosen[:, self._kinds, _FIRST] = of_worlds(self._first, worlds)
+        chosen[:, self._kinds, _NEAREST:] = (best & self._digits).transpose(1, 2, 0)
+        if self._kind_is_out:
+            agents, kinds = (best[0] >= _BARRED).nonzero()
+            chosen[agents, place.present[kinds]] = place.num_objects
 
     def _look_at_stocks(self, state: TownState, stock: bytes) -> None:
         """Find the objects that are out of stock, and the first of each type that is not."""
         place = self._place
         self._stock_seen = stock
-        barred = (state.stock[:-1] <= 0) & place.needs_stock
-        keys = (place.object_index[:-1] + barred * _BARRED).reshape(place.num_worlds, -1)
-        first = np.minimum.reduceat(keys, place.segments, axis=1)
+        barred = ((state.stock[:-1] <= 0) & place.needs_stock).reshape(place.num_worlds, -1) * _BARRED
+        first = np.minimum.reduceat(place.object_index[:-1].reshape(barred.shape) + barred, place.segments, axis=1)
         out = first >= _BARRED
-        first[out] = place.num_objects
         self._kind_is_out = bool(np.count_nonzero(out))
-        by_kind = self._meant[:-1].reshape(-1, len(place.actions.types), _WAYS)
-        by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
-        self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if np.count_nonzero(barred) else None
+        self._first = np.where(out, place.num_objects, first)
+        self._barred = barred if np.count_nonzero(barred) else None
+
+    def may_chat(self, state: TownState, num_others: Ints) -> Bools:
+        """Return the column `chat` of `legal_actions` alone, [S]."""
+        if not self._place.knows_chats:
+            return np.zeros(self._num_slots, dtype=np.bool_)
+        may: Bools = (num_others > 0) & (state.chat_ready_at <= state.tick)
+        may &= state.phase != USING
+        return may
 
     def legal_actions(self, state: TownState, targets: Targets, num_others: Ints) -> Bools:
         """Return the legal actions: `wait` always; walking within the grid and not while using an object; `request`

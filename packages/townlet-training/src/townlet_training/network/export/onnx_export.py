@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from townlet_training.errors import ExportError
 from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.export.onnx_graph import model_of
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import require_finite, weights_of, weights_sha256
 from townlet_trajectory import ACTION_MASK
@@ -43,7 +37,7 @@ def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: i
     Inputs are the observations by name (float32 [N, ...]), `action_mask` (bool, of discrete actions) and `state_in`
     [N, S] (of a memory); outputs are `log_probs` or `gaussian` [N, P], `values` [N] and `state_out`. A network whose
     critic has inputs of its own is written without it, and without its part of the memory. The same weights give the
-    same bytes with the same versions of torch and onnxscript.
+    same bytes with the same version of onnx.
 
     Args:
         network: policy, critic and their statistics.
@@ -121,76 +115,9 @@ def _expected(network: ActorCritic, card: PolicyCard, inputs: PolicyInputs) -> P
     return PolicyOutputs(params, values if card.has_values else None, after[:, : card.state_size])
 
 
-class _Positional(nn.Module):
-    """The network with one positional argument per input, as the exporter wants it."""
-
-    def __init__(self, network: ActorCritic) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        *observations, action_mask = inputs
-        names = self.network.observation_shapes
-        log_probs, values = self.network(dict(zip(names, observations, strict=True)), action_mask)
-        return log_probs, values
-
-
-class _Labelled(nn.Module):
-    """The same with the inputs and outputs that a label states: those of a memory, of numbers, or without values."""
-
-    def __init__(self, network: ActorCritic, card: PolicyCard) -> None:
-        super().__init__()
-        self.network = network
-        self._names = tuple(network.observation_shapes)
-        self._has_mask, self._has_state, self._has_values = card.mask_size > 0, card.state_size > 0, card.has_values
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        rest = list(inputs[len(self._names) :])
-        action_mask = rest.pop(0) if self._has_mask else None
-        states = rest.pop(0) if self._has_state else None
-        observations = dict(zip(self._names, inputs, strict=False))
-        network = self.network
-        if self._has_values or network.front is None:
-            features = network.body(network.encode(observations), states)
-            policy, after = features.policy, features.states
-        else:
-            features = None
-            policy, after = network.front.policy_alone(network.encode_policy(observations), states)
-        outputs = [network.params(policy, action_mask)]
-        if features is not None:
-            outputs.append(network.scaled_values(features.critic) * network.value_scale)
-        return (*outputs, *([] if after is None else [after]))
-
-
 def _model_bytes(network: ActorCritic, card: PolicyCard) -> bytes:
-    """The unsealed file: exported, stripped of everything that depends on the machine, and labelled."""
-    shapes = network.observation_shapes
-    is_plain = card.has_values and card.mask_size and not card.state_size
-    # Two rows: with one, the exporter may take the axis for a constant.
-    examples = [torch.zeros(2, *shape) for shape in shapes.values()]
-    names = list(shapes)
-    if card.mask_size:
-        examples.append(torch.ones(2, card.mask_size, dtype=torch.bool))
-        names.append(ACTION_MASK)
-    if card.state_size:
-        examples.append(torch.zeros(2, card.state_size))
-        names.append(STATE_IN)
-    agents = torch.export.Dim("agents", min=1)
-    with _quiet():
-        program = torch.onnx.export(
-            _Positional(network) if is_plain else _Labelled(network, card),
-            tuple(examples),
-            input_names=names,
-            output_names=_output_names(card),
-            dynamic_shapes=(tuple({0: agents} for _ in examples),),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if program is None:
-        raise ExportError("torch.onnx.export gave no program")
-    model = program.model_proto
-    _strip(model)
+    """The unsealed file, labelled."""
+    model = model_of(network, card)
     entry = model.metadata_props.add()
     entry.key, entry.value = POLICY_METADATA, card.text()
     data: bytes = model.SerializeToString(deterministic=True)
@@ -199,19 +126,6 @@ def _model_bytes(network: ActorCritic, card: PolicyCard) -> bytes:
 
 def _output_names(card: PolicyCard) -> list[str]:
     return [card.output, *([VALUES] if card.has_values else []), *([STATE_OUT] if card.state_size else [])]
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Drop debugging data: stack traces and file names of the machine that exported."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    graph = model.graph
-    del graph.metadata_props[:]
-    del graph.value_info[:]
-    graph.doc_string = ""
-    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        del item.metadata_props[:]
-        item.doc_string = ""
 
 
 def _check(data: bytes, network: ActorCritic, card: PolicyCard, *, seed: int) -> None:
@@ -263,19 +177,3 @@ def _agree(name: str, actual: NDArray[np.float32], expected: NDArray[np.float32]
     # Written so that a NaN is a disagreement.
     if not bool((error <= _TOLERANCE).all()):
         raise ExportError(f"`{name}` of the exported policy is off by {float(error.max()):.3g}, allowed {_TOLERANCE:g}")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's warnings and log lines about its own workings."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
