@@ -64,7 +64,7 @@ export class Controls {
     this.play.addEventListener("click", () => this.togglePlay());
     byId("step", HTMLButtonElement).addEventListener("click", () => this.step());
     byId("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
-    byId("mark", HTMLButtonElement).addEventListener("click", () => void this.mark());
+    byId("mark", HTMLButtonElement).addEventListener("click", () => void desk.ask("mark", {}, "This moment is kept."));
     byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment. What came after it is labelled discard."));
     const turns = byId("turns", HTMLInputElement);
     turns.addEventListener("change", () => (possession.turns = turns.checked));
@@ -105,7 +105,7 @@ export class Controls {
       full.checked = state.speed === null;
       if (state.speed !== null) speed.show(placeOf(state.speed));
       else say(byId("speed-words", HTMLElement), "no limit");
-      if (state.kept !== null) this.showKept(state.kept);
+      this.showKept(state.kept);
       if (state.replay !== null) {
         set(place.slider, "min", state.replay.first);
         set(place.slider, "max", state.replay.last);
@@ -137,13 +137,7 @@ export class Controls {
       this.desk.announcer.tell("A seed is a whole number.");
       return;
     }
-    const reply = await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
-    if (reply.ok) this.showKept(null);
-  }
-
-  private async mark(): Promise<void> {
-    const reply = await this.desk.ask("mark", {}, "This moment is kept.");
-    if (reply.ok) this.showKept(reply.tick);
+    await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
   }
 
   private showKept(tick: number | null): void {

@@ -35,7 +35,7 @@ export function keepToken(): string | null {
 }
 
 function refusal(to: number, error: string): Reply {
-  return { to, ok: false, error, tick: null, moment: null, ticks: null, decider: null, action: null, reward: null };
+  return { to, ok: false, error, moment: null, ticks: null, decider: null, action: null, reward: null };
 }
 
 interface Waiting {

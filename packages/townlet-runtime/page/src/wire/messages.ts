@@ -155,8 +155,6 @@ const reply = record({
   to: nullable(number),
   ok: flag,
   error: optional(text),
-  /** Of `mark` and `again`. */
-  tick: optional(number),
   /** Of `moment`. */
   moment: optional(seen),
   /** Of `strip`: one entry for each tick. */

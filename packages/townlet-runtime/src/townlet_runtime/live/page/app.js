@@ -913,7 +913,7 @@
       this.play.addEventListener("click", () => this.togglePlay());
       byId("step", HTMLButtonElement).addEventListener("click", () => this.step());
       byId("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
-      byId("mark", HTMLButtonElement).addEventListener("click", () => void this.mark());
+      byId("mark", HTMLButtonElement).addEventListener("click", () => void desk.ask("mark", {}, "This moment is kept."));
       byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment. What came after it is labelled discard."));
       const turns = byId("turns", HTMLInputElement);
       turns.addEventListener("change", () => possession.turns = turns.checked);
@@ -953,7 +953,7 @@
         full.checked = state2.speed === null;
         if (state2.speed !== null) speed.show(placeOf(state2.speed));
         else say(byId("speed-words", HTMLElement), "no limit");
-        if (state2.kept !== null) this.showKept(state2.kept);
+        this.showKept(state2.kept);
         if (state2.replay !== null) {
           set(place.slider, "min", state2.replay.first);
           set(place.slider, "max", state2.replay.last);
@@ -985,12 +985,7 @@
         this.desk.announcer.tell("A seed is a whole number.");
         return;
       }
-      const reply2 = await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
-      if (reply2.ok) this.showKept(null);
-    }
-    async mark() {
-      const reply2 = await this.desk.ask("mark", {}, "This moment is kept.");
-      if (reply2.ok) this.showKept(reply2.tick);
+      await this.desk.ask("reset", { seed }, seed === null ? "The world began anew." : `The world began anew from seed ${round(seed, 9)}.`);
     }
     showKept(tick) {
       byId("again", HTMLButtonElement).disabled = tick === null;
@@ -2743,8 +2738,6 @@
     to: nullable(number),
     ok: flag,
     error: optional(text),
-    /** Of `mark` and `again`. */
-    tick: optional(number),
     /** Of `moment`. */
     moment: optional(seen),
     /** Of `strip`: one entry for each tick. */
@@ -2797,7 +2790,7 @@
     return sessionStorage.getItem(TOKEN);
   }
   function refusal(to, error) {
-    return { to, ok: false, error, tick: null, moment: null, ticks: null, decider: null, action: null, reward: null };
+    return { to, ok: false, error, moment: null, ticks: null, decider: null, action: null, reward: null };
   }
   var Connection = class {
     constructor(token2, receiver) {
