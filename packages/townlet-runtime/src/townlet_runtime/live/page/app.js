@@ -2970,7 +2970,7 @@
       const { perSecond, drawMs } = view.pace;
       const frame = model.frame;
       if (frame === null) return;
-      say(byId("pace", HTMLElement), `${round(frame.ticksPerS)} ticks/s · ${perSecond} frames/s · ${drawMs.toFixed(1)} ms each · ${frame.agents} agents`);
+      say(byId("pace", HTMLElement), `${round(frame.ticksPerS)} ticks/s · ${perSecond} frames/s · ${drawMs.toFixed(1)} ms each · ${frame.agents} ${frame.agents === 1 ? "agent" : "agents"}`);
     }, 500);
     model.on("frame", (frame) => say(byId("tick", HTMLElement), `tick ${frame.tick}`));
     connection.open();
