@@ -63,7 +63,7 @@ function start(token: string): void {
     set(document.body, "data-link", link);
     if (link === "open") announcer.allClear();
     if (link === "waiting") announcer.warn(`There is no connection. The next try is in ${detail} s. If Townlet was started again, open its new address.`, "Try now", () => connection.open());
-    if (link === "refused") announcer.warn(`The server closed the connection${detail === "" ? "" : `: ${detail}`}.`, "Connect again", () => connection.open());
+    if (link === "refused") announcer.warn(`The server closed the connection. ${detail}`, "Connect again", () => connection.open());
     if (link === "broken") announcer.warn(`The server sent what this page does not understand, so it stopped. ${detail}.`, "Connect again", () => connection.open());
   });
 

@@ -15,6 +15,11 @@ export function listenToKeys(keys: Keys): void {
   const wanted = byId("single-keys", HTMLInputElement);
   wanted.checked = localStorage.getItem(KEPT) !== "off";
   wanted.addEventListener("change", () => localStorage.setItem(KEPT, wanted.checked ? "on" : "off"));
+  // What was clicked lets go of the keys, or Space would press it again; what was reached with the keyboard keeps them.
+  document.addEventListener("click", (event) => {
+    const target = event.target instanceof Element ? event.target.closest("button, input[type=checkbox]") : null;
+    if (event.detail > 0 && target instanceof HTMLElement && target.closest("dialog") === null) target.blur();
+  });
   let down: string | null = null;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || !wanted.checked) return;

@@ -62,6 +62,8 @@ export class Connection {
 
   open(): void {
     clearTimeout(this.retry);
+    this.retry = 0;
+    this.socket?.close();
     this.receiver.link("connecting", "");
     const address = new URL("ws", location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -91,9 +93,7 @@ export class Connection {
   }
 
   private comeBack(): void {
-    if (this.retry === 0) return;
-    this.retry = 0;
-    this.open();
+    if (this.retry !== 0) this.open();
   }
 
   private receive(socket: WebSocket, data: string | ArrayBuffer): void {

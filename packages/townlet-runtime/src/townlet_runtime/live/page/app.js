@@ -1827,6 +1827,10 @@
     const wanted = byId("single-keys", HTMLInputElement);
     wanted.checked = localStorage.getItem(KEPT) !== "off";
     wanted.addEventListener("change", () => localStorage.setItem(KEPT, wanted.checked ? "on" : "off"));
+    document.addEventListener("click", (event) => {
+      const target = event.target instanceof Element ? event.target.closest("button, input[type=checkbox]") : null;
+      if (event.detail > 0 && target instanceof HTMLElement && target.closest("dialog") === null) target.blur();
+    });
     let down = null;
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey || !wanted.checked) return;
@@ -2810,6 +2814,8 @@
     waiting = /* @__PURE__ */ new Map();
     open() {
       clearTimeout(this.retry);
+      this.retry = 0;
+      this.socket?.close();
       this.receiver.link("connecting", "");
       const address = new URL("ws", location.href);
       address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -2837,9 +2843,7 @@
       });
     }
     comeBack() {
-      if (this.retry === 0) return;
-      this.retry = 0;
-      this.open();
+      if (this.retry !== 0) this.open();
     }
     receive(socket, data) {
       if (socket !== this.socket) return;
@@ -2930,7 +2934,7 @@
       set(document.body, "data-link", link);
       if (link === "open") announcer.allClear();
       if (link === "waiting") announcer.warn(`There is no connection. The next try is in ${detail} s. If Townlet was started again, open its new address.`, "Try now", () => connection.open());
-      if (link === "refused") announcer.warn(`The server closed the connection${detail === "" ? "" : `: ${detail}`}.`, "Connect again", () => connection.open());
+      if (link === "refused") announcer.warn(`The server closed the connection. ${detail}`, "Connect again", () => connection.open());
       if (link === "broken") announcer.warn(`The server sent what this page does not understand, so it stopped. ${detail}.`, "Connect again", () => connection.open());
     });
     const names = byId("names", HTMLButtonElement);
