@@ -139,21 +139,15 @@ class Desk:
         runtime = stage.runtimes[group]
         owner = runtime.possessors(world=WORLD).get(agent_id)
         explained = whole.explained(runtime)
-        top = () if explained.answer is None else explained.answer.top_actions
         return finite(
             {
                 "type": "agent",
                 "id": agent_id,
-                "group": group,
                 "tick": whole.decided.tick,
                 "explanation": explained.document(),
-                "script": {"action": explained.expert_action, "proposer": explained.proposer},
-                "policy": {"top": [vars(each) for each in top], "value": explained.value} if top else None,
-                "choices": [*runtime.names.choices],
                 # Of the decision that comes: what a person can do now.
                 "legal": _legal(whole.decided.observed if tick is not None else runtime.observed, agent_id),
                 "why_illegal": {},
-                "bars": [{"name": name, "value": value} for name, value in stage.levels(agent_id).items()],
                 "possessed_by": None if owner is None else "you" if owner == person.name else "another",
                 "lease_left": None,
                 "reward": whole.reward,

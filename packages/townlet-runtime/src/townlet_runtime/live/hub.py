@@ -263,6 +263,8 @@ class Hub:
             await client.socket.send_text(json.dumps(self._state))
         if now >= client.chart_due:
             client.chart_due = now + 1.0 / CHARTS_PER_S
+            # Where the world has gone back, its ticks come again.
+            client.chart_tick = min(client.chart_tick, snapshot.tick - 1)
             points = [point for point in self._stage.history.points(client.chart_tick) if len(point.deciders)]
             if points:
                 client.chart_tick = points[-1].tick

@@ -246,16 +246,6 @@ class Stage:
         picture = self.simulation.render()
         return self._plain, drawing, picture if isinstance(picture, np.ndarray) else None
 
-    def levels(self, agent_id: str) -> dict[str, float]:
-        """The levels that an agent shows in the newest snapshot, by name."""
-        shown = self._snapshot
-        rows = [] if shown is None else np.flatnonzero(shown.drawing.agent_ids == agent_id).tolist()
-        if shown is None or not rows or not shown.scene.bars:
-            return {}
-        return (
-            dict(zip(shown.scene.bars, shown.drawing.levels[rows[0]].tolist(), strict=True)) if shown.scene.bars else {}
-        )
-
     def measured_speed(self) -> float:
         """Ticks a second of the last ticks; 0 before there were two."""
         times = self._times
