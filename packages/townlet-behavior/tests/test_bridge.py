@@ -1,5 +1,6 @@
 import logging
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import (
+    BOX,
     COOK,
     EAT,
     NORTH,
+    PARTS,
     VOCABULARY,
     WAIT,
     WORK,
@@ -21,23 +24,30 @@ from strategies import (
     ints,
     mask_of,
     proposals_of,
+    random_numbers,
+    random_parts,
     random_proposals,
+    sizes_of,
     view_of,
 )
 
 from townlet_behavior import (
+    ActionSpec,
     ArgumentsView,
     BehaviorBridge,
     BridgeConfig,
+    CommitmentConfig,
     ConfigError,
     GuardrailError,
     IdleController,
     Kind,
+    NoProposals,
     PolicyError,
     Proposals,
     Purpose,
     ShapeError,
     Source,
+    StatelessController,
     StatelessGuardrail,
     UnknownActionError,
     Verdicts,
@@ -45,6 +55,7 @@ from townlet_behavior import (
     uniforms,
 )
 from townlet_behavior.blend import Choices
+from townlet_behavior.forms import form_of
 from townlet_behavior.testing import PlainView, plain_view
 
 NAN = float("nan")
@@ -676,3 +687,60 @@ def test_ticks_do_not_go_back() -> None:
         bridge.held(view, tick=4)
     bridge.restore(state)  # a bridge that is brought back may be at any tick
     bridge.decide(view, tick=3)
+
+
+class Silent(StatelessController):
+    """Says what `NoProposals` says, but is asked at every tick."""
+
+    def __init__(self, actions: ActionSpec) -> None:
+        self._form = form_of(actions)
+
+    def propose(self, view: View) -> Any:
+        return self._form.empty(len(view.slots))
+
+
+@pytest.mark.property
+@given(
+    st.sampled_from(["index", "parts", "numbers"]),
+    st.integers(0, 2**31),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0, 3]),
+)
+def test_a_policy_alone_is_decided_for_as_in_a_blend(
+    kind: str, seed: int, greedy: bool, known: bool, masked: bool, ticks: int
+) -> None:
+    # One bridge knows that there is no script and that the ratio is 1. The other asks, and has a ratio for each agent.
+    actions: ActionSpec = {"index": VOCABULARY, "parts": PARTS, "numbers": BOX}[kind]
+    config = BridgeConfig(ratio=1.0, commitment=CommitmentConfig(ticks=ticks if kind == "index" else 0))
+    short, long = (
+        BehaviorBridge(actions, script, capacity=8, config=config, seed=seed)
+        for script in (NoProposals(actions), Silent(actions))
+    )
+    long.difficulty.set(np.arange(8), ratio=1.0)
+    rng = np.random.default_rng(seed)
+    for tick in range(12):
+        slots = np.flatnonzero(rng.random(8) < 0.8)
+        legal = np.ones((len(slots), sum(sizes_of(actions)) if kind != "numbers" else 0), np.bool_)
+        if masked and kind == "index":
+            legal = rng.random(legal.shape) < 0.5
+            legal[:, WAIT] = True
+        view = PlainView(
+            slots=slots,
+            keys=slots.astype(np.uint64),
+            action_mask=legal if masked and kind == "index" else None,
+            option_done=rng.random(len(slots)) < 0.1,
+        )
+        drawn, given_by = int(rng.integers(2**32)), {"greedy": greedy, "known": known, "opinion": False}
+        if kind == "numbers":
+            proposals = random_numbers(drawn, len(slots), **given_by)
+        else:
+            proposals = (random_proposals if kind == "index" else random_parts)(drawn, legal, **given_by)
+        ours, theirs = (bridge.decide(view, tick=tick, proposals=proposals).columns() for bridge in (short, long))
+        for name, column in ours.items():
+            assert (column.dtype, column.tobytes()) == (theirs[name].dtype, theirs[name].tobytes()), name
+        kept = ours["action"].copy()
+        proposals.actions[:] = 0  # the policy may use its arrays again
+        assert ours["action"].tobytes() == kept.tobytes()
+    assert short.counts() == long.counts()

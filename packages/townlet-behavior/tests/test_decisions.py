@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from strategies import EAT, WORK, Script, bridge_of, proposals_of, view_of
 
 from townlet_behavior import DecisionBatch, Kind, Proposals, Source
+from townlet_behavior.decisions import constants_of
 
 DTYPES = {
     "action": "int64",
@@ -63,3 +65,14 @@ def test_columns_of_nobody() -> None:
 def test_the_codes_are_those_in_files() -> None:
     assert {kind.name.lower(): kind.value for kind in Kind} == {"decision": 0, "forced": 1, "foreign": 2}
     assert {source.name.lower(): source.value for source in Source} == {"scripted": 0, "learned": 1, "external": 2}
+
+
+def test_constant_columns_are_made_once_and_cannot_be_written_to() -> None:
+    columns = constants_of(3)
+    assert columns is constants_of(3)
+    assert [columns.codes[code].tolist() for code in (*Kind, -1)] == [[0, 0, 0], [1, 1, 1], [2, 2, 2], [-1, -1, -1]]
+    assert columns.nowhere.tolist() == [False] * 3 and columns.no_action.tolist() == [-1] * 3
+    assert columns.no_ticks.tolist() == columns.zeros.tolist() == [0] * 3 and columns.ones.tolist() == [1] * 3
+    for column in (*columns.codes, *columns[1:]):
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = 1

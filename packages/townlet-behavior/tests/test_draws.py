@@ -128,3 +128,17 @@ def test_a_key_is_blake2b_of_canonical_json() -> None:
 
 def test_keys_differ_by_world_and_by_agent() -> None:
     assert len({draw_keys(world, agent) for world in (0, 1, 11) for agent in ("a", "b", "1a")}) == 9
+
+
+@pytest.mark.property
+@given(strategies.seeds, st.lists(st.tuples(strategies.keys, st.integers(0, 300)), min_size=1, max_size=12))
+def test_draws_that_were_made_ahead_are_those_of_their_ticks(
+    seed: int, asked: list[tuple[NDArray[np.uint64], int]]
+) -> None:
+    # Agents come and go, and ticks go on, go back and jump, so that draws ahead are used, and not where they must not.
+    for keys, first in asked:
+        for tick in (first, first + 1, first + 63, MASK, first):
+            drawn = uniforms(seed, Purpose.POLICY, keys, tick)
+            half = mix(mix(seed) + Purpose.POLICY)
+            assert drawn.tolist() == [(mix(mix(half + key) + tick) >> 11) / 2**53 for key in keys.tolist()]
+            drawn[:] = -1.0  # an array of the caller's own

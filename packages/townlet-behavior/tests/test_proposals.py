@@ -1,11 +1,26 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from strategies import BOX, COOK, EAT, NUM_ACTIONS, PARTS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
+from strategies import (
+    BOX,
+    COOK,
+    EAT,
+    NUM_ACTIONS,
+    PARTS,
+    WAIT,
+    WORK,
+    bools,
+    ints,
+    mask_of,
+    proposals_of,
+    random_proposals,
+    view_of,
+)
 
 from townlet_behavior import MultiDiscrete, Proposals, ShapeError
 from townlet_behavior.forms import ActionForm, IndexForm, form_of
@@ -302,3 +317,19 @@ def test_proposals_say_whether_they_have_probabilities() -> None:
     assert proposals_of(WAIT).has_probabilities
     assert of_numbers((0.0, 1.0), drawn=[0.0]).has_probabilities
     assert not Proposals(actions=ints(WAIT), log_probs=None, values=None).has_probabilities
+
+
+@pytest.mark.property
+@given(st.integers(0, 2**32 - 1), st.floats(-4e-4, 4e-4), st.sampled_from([0.0, 2.0, 100.0, -np.inf, np.inf, np.nan]))
+def test_the_quick_question_has_the_answer_of_the_slow_one(seed: int, shift: float, odd: float) -> None:
+    proposals = random_proposals(seed, np.ones((4, NUM_ACTIONS), np.bool_), greedy=False, known=True, opinion=False)
+    assert proposals.log_probs is not None
+    log_probs = proposals.log_probs.copy()
+    log_probs[1] += np.float32(shift)
+    log_probs[2, 3] = odd if odd else log_probs[2, 3]
+    changed, view, form = replace(proposals, log_probs=log_probs), view_of(*range(4)), IndexForm(NUM_ACTIONS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        totals = np.log(np.exp(log_probs.astype(np.float64)).sum(axis=1))
+    edge = np.abs(np.abs(totals) - 1e-4) < 1e-6  # where float32 and 1 + x for e^x decide
+    if not edge.any():
+        assert is_sound(changed, view, form) == (not find_faults(changed, view, form)[0].any())

@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from strategies import EAT, WAIT, Script, bridge_of, view_of
+from strategies import BOX, EAT, PARTS, VOCABULARY, WAIT, Script, bridge_of, view_of
 
-from townlet_behavior import ConfigError, ShapeError, proposers_of
+from townlet_behavior import ActionSpec, ConfigError, NoProposals, ShapeError, View, proposers_of
+from townlet_behavior.forms import form_of
+from townlet_behavior.proposers import AskedScript
 
 
 class Minds(Script):
@@ -67,3 +69,26 @@ def test_names_that_are_none_are_refused(names: tuple[str, ...]) -> None:
 def test_what_is_no_answer_is_refused(proposer: NDArray[Any], age: NDArray[Any], problem: str) -> None:
     with pytest.raises(ShapeError, match=problem):
         bridge_of(Minds(("a", "b"), proposer, age)).decide(view_of(0, 1, 2), tick=0)
+
+
+class Eager(NoProposals):
+    """Proposes after all."""
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        return np.full(len(view.slots), EAT)
+
+
+@pytest.mark.parametrize("actions", [VOCABULARY, PARTS, BOX], ids=["index", "parts", "numbers"])
+def test_no_script_says_nothing_however_many_there_are(actions: ActionSpec) -> None:
+    form, silent = form_of(actions), NoProposals(actions)
+    script = AskedScript(silent, form)
+    for size in (0, 3, 3, 1):
+        asked = script.ask(view_of(*range(size)))
+        assert asked.script.tolist() == [form.wait.tolist()] * size and asked.script.dtype == form.dtype
+        np.testing.assert_array_equal(asked.expert, form.recorded(silent.propose(view_of(*range(size)))))
+        assert asked.proposer.tolist() == [-1] * size and asked.age.tolist() == [0] * size
+
+
+def test_a_script_that_proposes_after_all_is_asked() -> None:
+    asked = AskedScript(Eager(), form_of(VOCABULARY)).ask(view_of(0, 1))
+    assert asked.script.tolist() == asked.expert.tolist() == [EAT, EAT] and asked.proposer.tolist() == [0, 0]

@@ -74,3 +74,16 @@ def test_saved_counts_go_on() -> None:
 def test_counts_of_other_guardrails_are_refused() -> None:
     with pytest.raises(StateError, match=r"saved `vetoes` must be int64 \(3,\), got int64 \(2,\)"):
         TallyCounter(("late", "early"), ("script",)).check_state(TallyCounter(("late",), ("script",)).save_state())
+
+
+def test_counts_may_be_read_at_any_tick() -> None:
+    bridge = bridge_of(Script(EAT, -1), Forbid(WORK), ratio=0.5)
+    seen = []
+    for tick in range(40):
+        seen.append(bridge.decide(view_of(0, 1), tick=tick, proposals=proposals_of(WORK, EAT)))
+        if tick % 7 == 0:
+            tally = bridge.counts()
+            sources = np.concatenate([decisions.source for decisions in seen])
+            assert list(tally.ticks.values()) == np.bincount(sources, minlength=3).tolist()
+            assert tally.vetoes["forbidden"] == sum(int(decisions.vetoed.sum()) for decisions in seen)
+            assert tally.proposals == {"script": tick + 1}

@@ -17,10 +17,11 @@ from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
 from townlet_runtime.adapters.registry import Environment
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, Simulation
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import check_grouped_simulation, check_simulation
 from townlet_trajectory import TrajectoryBatch
@@ -258,6 +259,44 @@ def same_batches(one: TrajectoryBatch, other: TrajectoryBatch) -> None:
     for name in one.observations:
         np.testing.assert_array_equal(one.observations[name], other.observations[name])
         np.testing.assert_array_equal(one.final_observations[name], other.final_observations[name])
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "native"])
+def test_a_view_stays_as_it_was_while_the_worlds_go_on(vectorization: str) -> None:
+    # The arrays of who is there are shared by ticks on which nobody comes or goes.
+    worlds = begun_cart_poles(vectorization)
+    observed, generator = worlds.reset(seeds=np.arange(3)), np.random.default_rng(0)
+    views = []
+    for _ in range(60):
+        views.append((observed, [array.copy() for array in arrays_of(observed)]))
+        observed = worlds.step(generator.integers(0, 2, len(observed.slots))).observed
+    assert len({tuple(view.episodes.tolist()) for view, _ in views}) > 2
+    for view, kept in views:
+        for array, before in zip(arrays_of(view), kept, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
+def begun_cart_poles(vectorization: str) -> Any:
+    return gymnasium_worlds.gymnasium_worlds(
+        "CartPole-v1",
+        num_worlds=3,
+        settings={},
+        vectorization=vectorization,
+        max_episode_ticks=None,
+        spaces=SpaceSettings(),
+    )
+
+
+def arrays_of(observed: Observed) -> list[Any]:
+    return [
+        *observed.observations.values(),
+        observed.slots,
+        observed.agent_ids,
+        observed.keys,
+        observed.worlds,
+        observed.episodes,
+        observed.option_done,
+    ]
 
 
 def test_worlds_that_do_not_come_back_are_refused() -> None:

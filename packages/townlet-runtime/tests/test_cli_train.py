@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from tiny_run import arguments, trained
 
+from townlet_runtime import training
 from townlet_runtime.cli import main
+from townlet_runtime.cli.console import Console
+from townlet_runtime.cli.threads import AUTO_THREADS
+from townlet_runtime.cli.training.plan import TrainOptions, plan_of, settings_of
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
@@ -216,3 +220,29 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert Path(kept).parent == run_dir / "checkpoints"
     assert read_checkpoint(Path(kept)).state.env_steps >= 200
     assert log.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "width", "number"), [(None, 128, 1), (None, 1024, 2), (3, 1024, 3), (AUTO_THREADS, 128, 7)]
+)
+def test_threads_follow_the_network_or_are_named_or_measured(
+    asked: int | None, width: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "measured_threads", lambda config, specs, *, capacity, cpus: 7)
+    options = TrainOptions(threads=asked, settings=[f"network.hidden_sizes=[{width}, {width}]"])
+    plan, _ = settings_of(plan_of(options, Console(json=False, verbose=False, quiet=True)))
+    assert plan.threads == number
+
+
+def test_measured_threads_are_noted_and_kept_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "measured_threads", lambda config, specs, *, capacity, cpus: 1)
+    run_dir = tmp_path / "run"
+    more = ("--threads", "auto", "-q")
+    assert main(arguments(run_dir, *more)) in (0, 1)
+    assert json.loads((run_dir / "begun.json").read_text())["threads"] == 1
+    # As if it had been killed before its results were written.
+    (run_dir / "manifest.json").unlink()
+    monkeypatch.setattr(training, "measured_threads", lambda config, specs, *, capacity, cpus: 2)
+    assert main(["train", "--resume", str(run_dir), *more]) in (0, 1)

@@ -156,7 +156,7 @@ def test_mixed_writes_a_replay_line_then_a_rollout_line(streaming: bool, tmp_pat
         ("replay", 2),
         ("rollout", 2),
     ]
-    assert rows[0]["transitions"] == 3 * 40 * 4 and rows[1]["rollout_ticks"] == 20
+    assert rows[0]["transitions"] == 3 * 40 * 2 and rows[1]["rollout_ticks"] == 20
     run = read_run(tmp_path / "run")
     assert run.promotion is not None and run.summary.env == "town" and run.summary.mode == "mixed"
     assert len(read_capture_manifest(saved / "rollout_sample_manifest.json").accepted) >= 6

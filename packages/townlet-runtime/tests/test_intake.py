@@ -10,7 +10,7 @@ from strategies import corridor_configs, seeds
 
 from townlet_behavior import SavedState, draw_keys
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.intake import Intake
+from townlet_runtime.simulation.intake import Intake, KnownIds
 from townlet_runtime.simulation.interface import AGENTS, Observed, Stepped
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
@@ -313,3 +313,23 @@ def test_a_newcomer_gets_the_key_of_its_id() -> None:
     assert len(observed.slots) and not first & set(observed.agent_ids)
     seen = zip(SEEDS[observed.worlds].tolist(), observed.agent_ids, strict=True)
     assert observed.keys.tolist() == [draw_keys(seed, one) for seed, one in seen]
+
+
+def named(slots: list[int], ids: str) -> Observed:
+    worlds = np.zeros(len(slots), np.int64)
+    names = np.array(list(ids), object)
+    keys = np.array([draw_keys(5, name) for name in ids], np.uint64)
+    return Observed(slots=np.array(slots), agent_ids=names, observations={}, keys=keys, worlds=worlds)
+
+
+def test_ids_are_looked_at_where_a_slot_has_another_one() -> None:
+    known = KnownIds(4)
+    known.check(named([0, 1, 3], "abc"), tick=0)
+    known.check(named([1, 3], "bc"), tick=1)
+    known.check(named([0, 1, 3], "abc"), tick=2)
+    # `a` is gone, and may be in another slot; with both it would be there twice.
+    known.check(named([1, 2], "ba"), tick=3)
+    with pytest.raises(SimulationError, match="world 0, tick 4: 2 agents are named 'a'"):
+        known.check(named([0, 1, 2], "aba"), tick=4)
+    with pytest.raises(SimulationError, match="world 0, tick 5: 2 agents are named 'b'"):
+        known.check(named([1, 3], "bb"), tick=5)

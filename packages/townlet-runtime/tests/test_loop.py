@@ -24,11 +24,13 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.simulation.recorded import schema_of
+from townlet_runtime.simulation.recorded import Filling, schema_of
 from townlet_runtime.simulation.script import script_side
 from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_runtime.town import LifecycleConfig, Town, TownConfig
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import training_seeds
+from townlet_trajectory.recording.recorder import OnFull
 
 CONFIG = BridgeConfig()
 
@@ -43,6 +45,68 @@ def loop_of(corridor: Corridor, *, ratio: float = 0.0, service: TrajectoryServic
         seed=4,
     )
     return BatchLoop(corridor, runtime)
+
+
+class Copied:
+    """A town that does not write into memory that it is lent."""
+
+    exact = True
+
+    def __init__(self, town: Town) -> None:
+        self.spec, self.reset, self.step = town.spec, town.reset, town.step
+
+
+@pytest.mark.parametrize("on_full", ["raise", "drop_oldest"])
+def test_what_a_world_writes_where_it_is_kept_is_what_would_be_copied(on_full: OnFull) -> None:
+    lifecycle = LifecycleConfig(respawn_delay_ticks=3, departure_rate=0.05, away_ticks=4)
+    config = TownConfig(num_agents=6, episode_ticks=40, lifecycle=lifecycle)
+    collected = []
+    for kind in (lambda town: town, Copied):
+        town = Town(config, num_worlds=2)
+        script = town.scripted("scripted")
+        service = TrajectoryService(
+            schema_of(town.spec, masked=True),
+            chunk_rows=50,
+            max_rows=300 if on_full == "drop_oldest" else 2000,
+            on_full=on_full,
+        )
+        runtime = BatchRuntime(town.spec, script, config=CONFIG, policy=None, service=service, seed=4)
+        loop = BatchLoop(kind(town), runtime)
+        loop.reset(3)
+        batches = []
+        for ticks in (1, 60, 39):
+            loop.run_for(ticks)
+            kept = service.trajectory
+            batches.append(service.collect())
+            for name, column in kept.observations.items():
+                np.testing.assert_array_equal(batches[-1].observations[name], column)
+        collected.append(batches)
+        # The view is the memory that is kept, or it is not.
+        assert runtime.observed is not None
+        lent = [
+            np.shares_memory(array, service.lend(1)[name].base) for name, array in runtime.observed.observations.items()
+        ]
+        assert lent == [isinstance(loop.simulation, Filling)] * 2
+    for one, other in zip(*collected, strict=True):
+        for column in ("observations", "final_observations", "columns"):
+            for name, array in vars(one)[column].items():
+                np.testing.assert_array_equal(array, vars(other)[column][name])
+        np.testing.assert_array_equal(one.rewards, other.rewards)
+
+
+def test_a_loop_that_does_not_record_lends_nothing() -> None:
+    town = Town(TownConfig(num_agents=3), num_worlds=1)
+    for service in (TrajectoryService(schema_of(town.spec, masked=True), max_rows=100), None):
+        script = town.scripted("scripted")
+        runtime = BatchRuntime(town.spec, script, config=CONFIG, policy=None, service=service, seed=4)
+        loop = BatchLoop(town, runtime)
+        loop.reset(3)
+        assert runtime.observed is not None
+        kept = runtime.observed.observations
+        first = {name: array.copy() for name, array in kept.items()}
+        loop.run_for(3)
+        for name, array in kept.items():
+            np.testing.assert_array_equal(array, first[name])
 
 
 def test_a_report_by_hand() -> None:

@@ -7,9 +7,9 @@ from garden import SPEC
 
 from townlet_behavior import ActionVocabulary, Box, MultiDiscrete
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.recorded import recorded_observations, schema_of
+from townlet_runtime.simulation.recorded import recorded_observations, room_of, schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory import ArraySpec, default_decision_columns
+from townlet_trajectory import ArraySpec, TrajectoryService, default_decision_columns
 
 STEERED = replace(
     SPEC,
@@ -36,6 +36,19 @@ def test_without_a_mask_only_observations_are_recorded() -> None:
     corridor = Corridor(CorridorConfig(masked=False))
     assert set(schema_of(corridor.spec, masked=False).observations) == {"features", "map"}
     assert set(recorded_observations(begun(corridor, 1))) == {"features", "map"}
+
+
+def test_a_recorder_lends_where_it_keeps_what_the_world_shows() -> None:
+    spec = Corridor(CorridorConfig(masked=True)).spec
+    service = TrajectoryService(schema_of(spec, masked=True), max_rows=100)
+    room = room_of(spec, service)
+    assert room is not None
+    assert {name: array.shape for name, array in room(5).items()} == {
+        name: (5, *column.shape) for name, column in service.schema.observations.items()
+    }
+    wider = replace(spec, observation_shapes={**spec.observation_shapes, "map": (9, 9, 9)})
+    assert room_of(wider, service) is None
+    assert room_of(spec, None) is None
 
 
 def test_a_record_has_the_names_that_the_world_gives() -> None:

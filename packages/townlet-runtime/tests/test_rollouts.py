@@ -178,6 +178,42 @@ def test_the_script_alone_is_foreign_and_labelled() -> None:
     assert not batch.columns["value"].any()
 
 
+class Doubter(LinearPolicy):
+    """Can leave its values out, and counts how often it is asked to."""
+
+    times_left_out = 0
+
+    def without_values(self) -> "WithoutValues":
+        self.times_left_out += 1
+        return WithoutValues(self)
+
+
+class WithoutValues:
+    def __init__(self, policy: LinearPolicy) -> None:
+        self._policy = policy
+
+    def act(self, observations: Any, action_mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float32], None]:
+        return self._policy.act(observations, action_mask)[0], None
+
+
+@pytest.mark.parametrize("asks_values", [None, False, True])
+def test_values_are_recorded_where_they_are_asked_for_and_change_nothing_else(asks_values: bool | None) -> None:
+    config = CorridorConfig()
+    corridor = Corridor(replace(config, shows_commitments=True), num_worlds=2)
+    asked = {} if asks_values is None else {"asks_values": asks_values}
+    some = Collector(OneGroup(corridor), config=bridge_config(corridor), seed=1, max_rows=1000, **asked)
+    policy = Doubter(corridor.spec, seed=1)
+    batches = [some.collect({AGENTS: policy}, num_ticks=10, ratio=1.0).batches[AGENTS] for _ in range(3)]
+    assert policy.times_left_out == (not asks_values)  # once, though it is set for each collection
+    plain = collector(config)
+    for batch in batches:
+        expected = plain.collect({AGENTS: LinearPolicy(corridor.spec, seed=1)}, num_ticks=10, ratio=1.0).batches[AGENTS]
+        for name, column in batch.columns.items():
+            known = expected.columns[name] if name != "value" or asks_values else np.zeros_like(column)
+            np.testing.assert_array_equal(column, known)
+    assert any(batch.columns["value"].any() for batch in batches) == bool(asks_values)
+
+
 def test_the_policy_can_be_another_in_every_collection() -> None:
     config = CorridorConfig()
     worlds = collector(config)
@@ -456,6 +492,32 @@ def test_no_more_worlds_are_alive_than_were_asked_for(episodes: int, num_worlds:
     played = [seed for wave in resets for seed in wave]
     # worlds to spare in the last wave repeat its last seed, and are not counted
     assert played[:episodes] == list(range(episodes)) and set(played[episodes:]) <= {episodes - 1}
+
+
+@pytest.mark.parametrize(
+    ("episodes", "num_worlds", "sizes"),
+    [(31, 64, [31]), (32, 64, [16, 16]), (50, 32, [25, 25]), (50, 16, [13] * 4), (33, 40, [17, 17]), (1, 4, [1])],
+)
+def test_episodes_are_divided_into_waves_that_two_processes_can_share(
+    episodes: int, num_worlds: int, sizes: list[int]
+) -> None:
+    seeds = 2**31 + np.arange(episodes)
+    waves = evaluator(num_worlds=num_worlds).waves(seeds)
+    assert [len(wave) for wave in waves] == sizes
+    played = np.concatenate(waves)
+    assert played[:episodes].tolist() == seeds.tolist() and set(played[episodes:]) <= {seeds[-1]}
+
+
+@pytest.mark.parametrize("player", ["scripted", "random", "policy"])
+def test_a_wave_alone_scores_as_among_the_others(player: str) -> None:
+    policy = {AGENTS: LinearPolicy(Corridor(CONFIG).spec, seed=1)}
+    own, seeds = evaluator(num_worlds=4), 2**31 + np.arange(10)
+    waves = [own.wave(policy if player == "policy" else player, seeds=wave, sample=False) for wave in own.waves(seeds)]
+    together = waves[0].followed_by(waves[1]).followed_by(waves[2].first(2))
+    if player == "policy":
+        assert together == own.evaluate(policy, seeds=seeds, sample=False)
+    else:
+        assert together == own.baseline(player, seeds=seeds)
 
 
 def test_there_must_be_a_world_to_play_in() -> None:

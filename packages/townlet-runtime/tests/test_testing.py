@@ -1,5 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from strategies import corridor_configs, seeds
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import AGENTS, CommitmentColumns, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.recorded import Room
 from townlet_runtime.testing import Corridor, CorridorConfig, check_grouped_simulation, check_simulation
 
 WAIT, LEFT, RIGHT, REST = range(4)
@@ -425,3 +427,50 @@ def test_a_broken_promise_of_kinds_critic_and_parts_is_named(
 ) -> None:
     with pytest.raises(SimulationError, match=problem):
         check_simulation(Adrift(kind, bend=bend, masked=kind == "parts"), seed=3, ticks=30)
+
+
+class Pouring(Boats):
+    """Boats that are lent memory for what they see, and do not use it as they should."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self._fault, self._rooms = fault, dict[str, Room]()
+
+    def write_into(self, rooms: Mapping[str, Room]) -> None:
+        self._rooms = dict(rooms)
+
+    def _poured(self, observed: Observed) -> Observed:
+        if not self._rooms:
+            return observed
+        room = self._rooms[AGENTS](len(observed.slots))
+        for name, array in observed.observations.items():
+            if self._fault != "unwritten":
+                room[name][...] = array + (self._fault == "other" and name == "features")
+        seen = {name: room[name] for name in observed.observations}
+        return replace(
+            observed, observations={n: a.copy() for n, a in seen.items()} if self._fault == "copied" else seen
+        )
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        return self._poured(super().reset(seeds=seeds))
+
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        stepped = super().step(actions)
+        return replace(stepped, observed=self._poured(stepped.observed))
+
+
+def test_a_world_that_fills_what_it_is_lent_keeps_its_promises() -> None:
+    check_simulation(Pouring(""), seed=1, ticks=30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "promise"),
+    [
+        ("unwritten", "expected finite"),
+        ("other", "expected tick 0: the same again"),
+        ("copied", "expected the arrays of group `agents` that were lent"),
+    ],
+)
+def test_a_broken_promise_about_what_is_lent_is_named(fault: str, promise: str) -> None:
+    with pytest.raises(SimulationError, match=promise):
+        check_simulation(Pouring(fault), seed=1, ticks=30)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,3 +211,31 @@ def test_rendering_shows_everybody() -> None:
     assert (picture.width, picture.height, len(picture.agents)) == (8, 8, 4)
     assert {agent.id for agent in picture.agents} == {"agent_01", "agent_02", "agent_03", "agent_04"}
     assert sum(item.type == "workplace" for item in picture.objects) == 3
+
+
+def busiest_tick(num_agents: int, *, ticks: int) -> int:
+    """Lines of Python that run in the tick with most of them, in which loops show."""
+    config = TownConfig(num_agents=num_agents, social=SocialConfig(social_rewards="C3"), lifecycle=LIVELY)
+    town = Town(config, num_worlds=1)
+    observed, script, most, ran = begun(town, 1), town.scripted("scripted"), 0, 0
+
+    def trace(frame: FrameType, *_: object) -> Callable[..., Any] | None:
+        nonlocal ran
+        ran += 1
+        return trace
+
+    before = sys.gettrace()
+    for _ in range(ticks):
+        ran = 0
+        sys.settrace(trace)
+        try:
+            observed = town.step(script.propose(observed)).observed
+        finally:
+            sys.settrace(before)
+        most = max(most, ran)
+    return most
+
+
+def test_the_python_work_of_a_tick_does_not_grow_with_the_agents() -> None:
+    # Where hundreds live, every rule is met in some tick; from there on ten times as many agents change nothing.
+    assert busiest_tick(4000, ticks=120) <= 1.25 * busiest_tick(400, ticks=120)

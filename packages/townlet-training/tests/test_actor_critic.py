@@ -16,7 +16,6 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.acting import side_by_side
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_trajectory.evaluation.interfaces import Actor
@@ -243,12 +242,6 @@ def test_settings_that_make_no_network_are_refused() -> None:
         ActorCritic({"features": (1,), "action_mask": (2,)}, 2, NetworkConfig(), generator=generator)
     with pytest.raises(ConfigError, match="`actions` must be at least 1, got 0"):
         ActorCritic({"features": (1,)}, 0, NetworkConfig(), generator=generator)
-
-
-def test_observations_side_by_side() -> None:
-    parts = [np.array([[1.0], [2.0]], np.float32), np.arange(8, dtype=np.float32).reshape(2, 2, 2)]
-    assert_array_equal(side_by_side(parts), [[1, 0, 1, 2, 3], [2, 4, 5, 6, 7]])
-    assert side_by_side([part[:0] for part in parts]).shape == (0, 5)
 
 
 def test_the_first_numbers_have_the_stated_deviation_and_lie_in_the_middle() -> None:

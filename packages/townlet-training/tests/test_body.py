@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 
 WITH_MEMORY = [kind for kind, (_, config) in KINDS.items() if config.memory != "none"]
 LENGTHS = [4, 1, 3]

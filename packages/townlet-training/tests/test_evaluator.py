@@ -260,6 +260,60 @@ def test_nothing_fails_before_there_are_enough_episodes(earned: float, verdict: 
     assert record_of(own) == before
 
 
+class Ahead(CorridorEvaluator):
+    """Remembers what was announced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced: list[tuple[str, int, int, bool]] = []
+
+    def play_ahead(self, players, *, seeds, sample: bool) -> None:
+        name = players if isinstance(players, str) else "policy"
+        self.announced.append((name, int(seeds[0]), len(seeds), sample))
+
+
+def test_baselines_are_announced_once_for_each_block_in_the_order_in_which_they_are_needed() -> None:
+    evaluator = Ahead()
+    own = RunEvaluator(evaluator, CONFIG, before_each=nothing)
+    own.play_ahead()
+    final, first, second = int(final_seeds(1)[0]), *(int(promotion_seeds(5, number, 100)[0]) for number in (0, 1))
+    # The random policy is no zero of the scores where there is an idle one: evaluations do not look at it.
+    announced = [(name, FIRST, 10, False) for name in ("scripted", "nearest", "idle")]
+    announced += [(name, final, 12, False) for name in ALL]
+    announced += [("scripted", first, 100, False), ("scripted", second, 100, False)]
+    assert evaluator.announced == announced
+    # That is what is asked for then.
+    record_of(own)
+    own.final(agents(network()), agents(network()))
+    own.promotion_pass(agents(network()), promotion_seeds(5, 0, 100))
+    asked = [each for each in evaluator.asked if each[0] != "policy"]
+    assert asked == [each[:3] for each in announced[:-1]]
+
+
+def test_a_resumed_run_announces_no_scores_that_it_has() -> None:
+    evaluator, first = Ahead(), RunEvaluator(CorridorEvaluator(), CONFIG, before_each=nothing)
+    record_of(first)
+    own = RunEvaluator(evaluator, CONFIG, before_each=nothing)
+    own.state = first.state
+    own.play_ahead()
+    assert FIRST not in {seed for _, seed, _, _ in evaluator.announced} and len(evaluator.announced) == 6
+
+
+@pytest.mark.parametrize(("acting", "sample"), [("greedy", False), ("sampled", True)])
+def test_the_final_episodes_of_the_clone_are_announced_as_they_are_played(acting, sample: bool) -> None:
+    evaluator = Ahead()
+    own = RunEvaluator(evaluator, replace(CONFIG, acting=acting), before_each=nothing)
+    own.play_clone_ahead(lambda: agents(network()))
+    assert evaluator.announced == [("policy", int(final_seeds(1)[0]), 12, sample)]
+
+
+def test_an_evaluator_that_cannot_play_ahead_is_told_nothing() -> None:
+    own = RunEvaluator(CorridorEvaluator(), CONFIG, before_each=nothing)
+    own.play_ahead()
+    own.play_clone_ahead(lambda: pytest.fail("no clone is built for nothing"))
+    RunEvaluator(None, CONFIG, before_each=nothing).play_ahead()
+
+
 @pytest.mark.parametrize(("acting", "sample"), [("greedy", False), ("sampled", True)])
 def test_the_policy_is_judged_as_it_is_deployed(acting, sample: bool) -> None:
     asked = []

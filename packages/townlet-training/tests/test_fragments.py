@@ -23,7 +23,7 @@ from townlet_training.learning.fragments import (
     stepped_fragments,
 )
 from townlet_training.learning.rows import encode_rows
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 
 LENGTHS = (7, 1, 12, 5)
 

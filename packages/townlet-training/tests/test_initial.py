@@ -159,6 +159,23 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         InitialPolicy.read(tmp_path / "missing")
 
 
+def test_a_policy_in_one_piece_is_unpacked_as_it_was_packed() -> None:
+    begin = walker()
+    packed = InitialPolicy.of({ONE_GROUP: begin}, {ONE_GROUP: SPEC}).packed()
+    unpacked = InitialPolicy.unpacked(packed)
+    assert unpacked.specs == {ONE_GROUP: SPEC} and unpacked.network == begin.config
+    (again,) = unpacked.networks().values()
+    assert weights_sha256(again) == weights_sha256(begin)
+    # Equal weights are equal bytes: they are known by their digest.
+    assert packed == initial(walker()).packed() != initial(network()).packed()
+
+
+@pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])
+def test_a_piece_that_was_cut_is_refused(cut: int) -> None:
+    with pytest.raises(CheckpointError, match="a message"):
+        InitialPolicy.unpacked(initial(walker()).packed()[:cut])
+
+
 def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     own = network(0, (4,))
     with torch.no_grad():

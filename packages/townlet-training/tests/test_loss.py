@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 import torch
 from acting import acted_kind
+from hypothesis import given
+from hypothesis import strategies as st
 from kinds import KINDS, network_of
+from numpy.testing import assert_allclose
 from strategies import PLAIN, blank_network, blended_pair, learner_of, replaced
 from torch import Tensor
 
 from townlet_training.errors import NonFiniteError
 from townlet_training.learning.batch import LearnerBatch, prepare
 from townlet_training.learning.config import PPOConfig
-from townlet_training.learning.loss import Objective, moved_by
+from townlet_training.learning.loss import Objective, moved_by, value_slopes
 from townlet_training.learning.minibatches import Minibatch, minibatches
+from townlet_training.learning.objective import squared_value_error
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 
 LENGTHS = (7, 1, 12, 5)
 CONFIG = PPOConfig(entropy_coef=0.05, value_clip=0.3, discount=0.9)
@@ -181,3 +185,27 @@ def test_how_far_an_update_moved_is_the_mean_over_all_decisions(kind: str) -> No
     objective = Objective(network, batch, config=PLAIN, num_minibatches=1, kickstart_coef=0.0)
     terms = objective.terms(one_minibatch(batch), critic_only=False)
     assert moved_by(network, batch) == pytest.approx(terms.kl.item(), rel=1e-4) and terms.kl.item() > 1e-6
+
+
+def test_slopes_of_values_by_hand() -> None:
+    # Errors 2 and -1: mean (4 + 1) / 2; slopes c · 2 e / N = 0.5 · 2 · 2 / 2 = 1, and -1/2.
+    outputs, targets = np.array([[3.0], [1.0]], np.float32), np.array([1.0, 2.0], np.float32)
+    loss, slopes = value_slopes(outputs, targets, targets, value_clip=None, value_loss_coef=0.5)
+    assert loss == 2.5 and slopes.tolist() == [[1.0], [-0.5]]
+    # From 3.5 and 1 values may move by 1/4. The first is clipped to 3.25, whose error is the greater one: no slope.
+    old = np.array([3.5, 1.0], np.float32)
+    loss, slopes = value_slopes(outputs, targets, old, value_clip=0.25, value_loss_coef=0.5)
+    assert loss == (2.25**2 + 1.0) / 2.0 and slopes.tolist() == [[0.0], [-0.5]]
+
+
+@given(st.integers(1, 9), st.floats(0.01, 2.0), st.integers(0, 99))
+def test_slopes_of_clipped_values_are_those_of_torch(num_rows: int, value_clip: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    outputs, targets, old = (rng.normal(size=(num_rows, 1)).astype(np.float32) for _ in range(3))
+    values = torch.from_numpy(outputs[:, 0].copy()).requires_grad_()
+    sides = torch.from_numpy(targets[:, 0]), torch.from_numpy(old[:, 0])
+    expected = squared_value_error(values, *sides, value_clip=value_clip).mean()
+    (slope,) = torch.autograd.grad(0.5 * expected, values)
+    loss, slopes = value_slopes(outputs, targets[:, 0], old[:, 0], value_clip=value_clip, value_loss_coef=0.5)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert_allclose(slopes[:, 0], slope.numpy(), rtol=1e-4, atol=1e-6)

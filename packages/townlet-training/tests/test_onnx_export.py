@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -216,6 +218,17 @@ def test_exporting_is_silent(
     assert not list(recwarn)
     assert logging.getLogger("torch.onnx").level == level
     assert sorted(file.name for file in tmp_path.iterdir()) == ["policy.onnx", "policy.vectors.json"]
+
+
+def test_exporting_imports_no_compiler(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from corridor import SPEC, network; "
+    code += "from townlet_training import export_policy; "
+    code += f"export_policy(network(), Path({str(tmp_path / 'policy.onnx')!r}), spec=SPEC, seed=1); "
+    code += "raise SystemExit(str({'torch.onnx', 'torch._dynamo', 'onnxscript', 'sympy'} & set(sys.modules) or ''))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    assert done.stderr.strip() == ""
 
 
 def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:

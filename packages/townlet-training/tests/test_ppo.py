@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ from strategies import (
 )
 
 from townlet_training.errors import ConfigError, ShapeError
+from townlet_training.learning import batch, ppo
+from townlet_training.learning.batch import LearnerBatch
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
 from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
@@ -187,10 +190,23 @@ def test_decisions_that_the_policy_could_not_take_are_selected_out(log_zero: flo
     assert learner_of(blank_network(), PLAIN).warm_up(half_possible(log_zero)).entropy == pytest.approx(math.log(2.0))
 
 
+@pytest.fixture
+def drifting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first logit of a policy rises by 1 after its batch was evaluated."""
+
+    def prepare(network: ActorCritic, *args: Any, **settings: Any) -> LearnerBatch:
+        prepared = batch.prepare(network, *args, **settings)
+        with torch.no_grad():
+            network.policy.linear_layers()[-1].bias[0] += 1.0
+        return prepared
+
+    monkeypatch.setattr(ppo, "prepare", prepare)
+
+
+@pytest.mark.usefixtures("drifting")
 def test_the_divergence_is_a_mean_over_the_decisions_that_the_policy_could_take() -> None:
-    # After the batch was evaluated the first logit rises by 1: r = 2 σ(1) = 1.4621, w = 2/3, one row of two decisions.
+    # The first of two logits rises by 1: r = 2 σ(1) = 1.4621, w = 2/3, one row of two decisions.
     network = blank_network()
-    network.policy.register_forward_hook(Drifting())
     update = learner_of(network, PLAIN).update(half_possible(-np.inf))
     ratio = 2.0 / (1.0 + math.exp(-1.0))
     assert update.kl == pytest.approx(2 / 3 * (ratio - 1.0 - math.log(ratio)), rel=1e-5)
@@ -354,25 +370,17 @@ def test_equal_advantages_are_normalized_to_nothing() -> None:
     assert update.policy_loss == 0.0 and update.adv_mean == pytest.approx(3.0)
 
 
-class Drifting:
-    """A hook of the policy, which prefers the first action from its second call on."""
-
-    num_calls = 0
-
-    def __call__(self, policy: torch.nn.Module, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
-        self.num_calls += 1
-        return logits + (self.num_calls > 1) * torch.eye(logits.shape[1])[0]
-
-
+@pytest.mark.usefixtures("drifting")
 def test_an_update_that_stops_before_its_first_step_changes_nothing() -> None:
     network = spread_out(make_network())
     batch = acted_batch(network, lengths=LENGTHS)
-    network.policy.register_forward_hook(Drifting())
-    before = weights_of(network)
+    with torch.no_grad():
+        expected = {name: weight.clone() for name, weight in network.named_parameters()}
+        expected["policy.4.bias"][0] += 1.0
     update = learner_of(network, PPOConfig(target_kl=1e-3)).update(batch)
     assert update.stopped_early and update.kl > 1.5e-3
     assert update.num_updates == update.num_transitions == update.grad_norm == update.grad_norm_max == 0
-    assert weights_of(network) == before
+    assert all(torch.equal(weight, expected[name]) for name, weight in network.named_parameters())
 
 
 def test_maxima_and_counts_of_a_long_update() -> None:

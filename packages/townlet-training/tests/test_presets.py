@@ -10,9 +10,11 @@ from townlet_training.presets import PRESETS, Preset, preset, preset_for
 
 def test_the_town_has_one() -> None:
     town = preset("town")
-    assert (town.num_envs, town.rollout_ticks) == (16, 128)
+    assert (town.num_envs, town.rollout_ticks) == (32, 64)
     assert town.network.hidden_sizes == (128, 128)
-    assert (town.ppo.learning_rate, town.ppo.discount, town.ppo.num_minibatches) == (1e-3, 0.99, 8)
+    assert (town.ppo.learning_rate, town.ppo.num_epochs, town.ppo.num_minibatches) == (1.5e-3, 2, 16)
+    # Two waves, one for each of two processes.
+    assert (town.eval_every, town.eval_episodes) == (20, 32)
 
 
 def test_the_defaults_of_the_config_files_are_kept() -> None:

@@ -7,7 +7,14 @@ import torch
 from corridor import network
 
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.network.weights import require_finite, set_weights, weights_digest, weights_of, weights_sha256
+from townlet_training.network.weights import (
+    lay_side_by_side,
+    require_finite,
+    set_weights,
+    weights_digest,
+    weights_of,
+    weights_sha256,
+)
 
 
 def test_the_digest_by_hand() -> None:
@@ -66,3 +73,22 @@ def test_weights_that_are_not_finite_are_named(bad: float) -> None:
     require_finite({"steps": torch.tensor([2**62])}, stage="here")
     with pytest.raises(NonFiniteError, match="here: tensor `b`"):
         require_finite({"a": torch.zeros(1), "b": torch.tensor([0.0, bad])}, stage="here")
+
+
+def test_parameters_side_by_side_are_what_they_were_and_follow_each_other_in_memory() -> None:
+    parameters = [torch.nn.Parameter(torch.arange(6.0).reshape(2, 3)), torch.nn.Parameter(torch.tensor([7.0, 8.0]))]
+    lay_side_by_side(parameters)
+    assert parameters[0].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]] and parameters[1].tolist() == [7.0, 8.0]
+    assert parameters[0].data_ptr() + parameters[0].nbytes == parameters[1].data_ptr()
+    parameters[0].sum().backward()
+    assert parameters[0].grad is not None and parameters[1].requires_grad
+
+
+def test_a_network_has_its_parameters_side_by_side_and_hands_out_copies() -> None:
+    own = network()
+    assert len({weight.untyped_storage().data_ptr() for weight in own.parameters()}) == 1
+    copies = weights_of(own)
+    assert len({copy.untyped_storage().data_ptr() for copy in copies.values()}) == len(copies)
+    before = weights_sha256(own)
+    set_weights(own, copies)
+    assert weights_sha256(own) == before

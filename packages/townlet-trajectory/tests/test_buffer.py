@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from strategies import SCHEMA, rows_of
 
 from townlet_trajectory import ArraySpec, NonFiniteError, SchemaError, ShapeError, TrajectorySchema
-from townlet_trajectory.recording.buffer import RolloutBuffer, Segment, scalar_layout_of
-from townlet_trajectory.recording.roster import NOBODY, Presence
+from townlet_trajectory.recording.buffer import RolloutBuffer
+from townlet_trajectory.recording.roster import Presence
 
 NARROW = TrajectorySchema(
     observations={"x": ArraySpec("float32", (2,))},
@@ -36,6 +36,23 @@ def decided(numbers: list[int]) -> dict[str, NDArray[np.generic]]:
 
 def append(buffer: RolloutBuffer, tick: int, numbers: list[int]) -> None:
     buffer.begin(tick, len(numbers), seen(numbers, tick))
+    buffer.decide(decided(numbers))
+    buffer.finish(np.array(numbers, np.float32) / 2, presence_of(len(numbers)))
+
+
+def append_lent(buffer: RolloutBuffer, tick: int, numbers: list[int], *, lent: int) -> None:
+    """The rows are lent while the tick before goes on, and once more if they are not as many as were expected."""
+    buffer.begin(tick - 1, 2, seen([8, 8], tick - 1))
+    buffer.decide(decided([8, 8]))
+    room = buffer.lend(lent)
+    room["x"][...] = np.nan
+    buffer.finish(np.array([4, 4], np.float32), presence_of(2))
+    if lent != len(numbers):
+        room = buffer.lend(len(numbers))
+    room["x"][...] = seen(numbers, tick)["x"]
+    buffer.begin(tick, len(numbers), dict(room))
+    assert buffer.in_progress("x").base is room["x"].base
+    assert np.shares_memory(buffer.in_progress("x"), room["x"]) == (len(numbers) > 0)
     buffer.decide(decided(numbers))
     buffer.finish(np.array(numbers, np.float32) / 2, presence_of(len(numbers)))
 
@@ -141,6 +158,44 @@ def test_a_refused_tick_can_be_begun_again() -> None:
     assert_holds(buffer, [(0, 1), (1, 2)])
 
 
+def test_rows_that_are_lent_are_kept_where_they_are() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=5)
+    append_lent(buffer, 1, [1, 2], lent=2)
+    assert_holds(buffer, [(0, 8), (0, 8), (1, 1), (1, 2)])
+    # The next rows do not fit where these are: others are lent, and the tick between goes on where it is.
+    append_lent(buffer, 3, [3, 4, 5], lent=3)
+    assert_holds(buffer, [(0, 8), (0, 8), (1, 1), (1, 2), (2, 8), (2, 8), (3, 3), (3, 4), (3, 5)])
+
+
+def test_rows_that_were_lent_in_vain_leave_no_gap() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    append(buffer, 0, [1])
+    buffer.begin(1, 2, seen([7, 7], 1))  # never decided
+    room = buffer.lend(2)
+    room["x"][...] = seen([2, 3], 1)["x"]
+    buffer.begin(1, 2, dict(room))
+    buffer.decide(decided([2, 3]))
+    buffer.finish(np.array([1, 1.5], np.float32), presence_of(2))
+    assert_holds(buffer, [(0, 1), (1, 2), (1, 3)])
+
+
+def test_other_arrays_than_those_lent_are_copied() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    buffer.lend(2)["x"][...] = np.nan
+    append(buffer, 0, [1, 2])
+    assert_holds(buffer, [(0, 1), (0, 2)])
+
+
+def test_lent_rows_are_checked() -> None:
+    buffer = RolloutBuffer(NARROW, chunk_rows=9)
+    room = buffer.lend(1)
+    room["x"][...] = np.inf
+    with pytest.raises(NonFiniteError):
+        buffer.begin(0, 1, dict(room))
+    append(buffer, 0, [1])
+    assert_holds(buffer, [(0, 1)])
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
@@ -222,14 +277,22 @@ def test_every_dtype_and_shape_comes_back(seed: int, sizes: list[int], chunk_row
 @pytest.mark.property
 @given(
     st.integers(1, 7),
-    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["append", "refused", "clear", "drop"])), max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 7), st.sampled_from(["append", "lent", "misjudged", "refused", "clear", "drop"])),
+        max_size=40,
+    ),
 )
 def test_a_buffer_is_a_deque_of_ticks(chunk_rows: int, moves: list[tuple[int, str]]) -> None:
     buffer = RolloutBuffer(NARROW, chunk_rows=chunk_rows)
     model: deque[list[tuple[int, int]]] = deque()
-    for tick, (size, move) in enumerate(moves):
+    for tick, (size, move) in zip(range(1, 2 * len(moves), 2), moves, strict=True):
         numbers = [tick + number for number in range(size)]
-        if move == "append":
+        if move in ("lent", "misjudged"):
+            append_lent(buffer, tick, numbers, lent=size + (move == "misjudged"))
+            model.append([(tick - 1, 8), (tick - 1, 8)])
+            if size:
+                model.append([(tick, number) for number in numbers])
+        elif move == "append":
             append(buffer, tick, numbers)
             if size:
                 model.append([(tick, number) for number in numbers])
@@ -244,54 +307,3 @@ def test_a_buffer_is_a_deque_of_ticks(chunk_rows: int, moves: list[tuple[int, st
                 dropped += len(model.popleft())
             assert buffer.drop(size) == dropped
         assert_holds(buffer, [row for rows in model for row in rows])
-
-
-MIXED = TrajectorySchema(
-    observations={"x": ArraySpec("float32")},
-    decisions={
-        "flag": ArraySpec("bool"),
-        "half": ArraySpec("int16"),
-        "logits": ArraySpec("float32", (2,)),
-        "number": ArraySpec("int64"),
-    },
-    vocabulary=(),
-)
-
-
-def test_layout_by_hand() -> None:
-    layout = scalar_layout_of(MIXED)
-    # Widest first: 8 bytes, 2, 1; the reward at the next multiple of 4; a row ends at a multiple of 8.
-    assert layout.columns == {
-        "number": (0, np.dtype("int64")),
-        "half": (8, np.dtype("int16")),
-        "flag": (10, np.dtype("bool")),
-    }
-    assert (layout.reward, layout.row_bytes) == (12, 16)
-
-
-def test_the_default_columns_waste_little() -> None:
-    layout = scalar_layout_of(SCHEMA)
-    used = sum(spec.row_bytes for spec in SCHEMA.decisions.values()) + 4
-    assert (layout.row_bytes, used) == (88, 83)
-
-
-def test_scalars_are_column_after_column_within_a_tick() -> None:
-    layout = scalar_layout_of(MIXED)
-    segment = Segment(MIXED, layout, 5)
-    assert segment.tensors["x"].shape == (5,)
-    assert segment.tensors["logits"].shape == (5, 2)
-    assert segment.column("number").tolist() == segment.rewards().tolist() == []
-    for first, size in ((0, 2), (2, 3)):
-        values = np.arange(first, first + size)
-        block = values.astype(np.int64).tobytes() + values.astype(np.int16).tobytes() + (values % 2 == 1).tobytes()
-        segment.scalars[16 * first : 16 * first + len(block)] = block
-        at = 16 * first + 12 * size
-        segment.scalars[at : at + 4 * size] = values.astype(np.float32).tobytes()
-        segment.ticks.append((7, size, first, NOBODY))
-    for kept in (slice(0, 5), slice(2, 5)):
-        expected = np.arange(5)[kept].tolist()
-        assert segment.column("number").tolist() == segment.column("half").tolist() == expected
-        assert segment.column("flag").tolist() == [value % 2 == 1 for value in expected]
-        assert segment.rewards().tolist() == expected
-        assert len(segment.column("x")) == len(expected)
-        segment.ticks.popleft()

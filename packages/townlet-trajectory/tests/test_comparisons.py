@@ -1,6 +1,8 @@
 """Statistics of independent values, against numbers worked out by hand, a bootstrap written out, and simulations."""
 
 import itertools
+import subprocess
+import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -135,6 +137,16 @@ def test_the_interval_is_that_of_scipy(count: int, level: float) -> None:
         ends = [(center + spread * end) * magnitude for end in expected]
         found = mean_interval(values, level=level, seed=seed, num_resamples=999)
         assert found == pytest.approx(ends, rel=1e-12, abs=1e-12)
+
+
+def test_intervals_import_no_more_than_they_need() -> None:
+    code = "import sys; from townlet_trajectory.evaluation.interfaces import EpisodeScores; "
+    code += "from townlet_trajectory.evaluation.comparisons import compare, summarize; "
+    code += "scores = EpisodeScores.of(returns=[3.0, 1.0, 8.0, 6.0], seeds=[1, 2, 3, 4]); "
+    code += "summarize(scores, seed=0, num_resamples=99), compare(scores, scores, seed=0, num_resamples=99); "
+    code += "raise SystemExit(str({'scipy.stats', 'scipy.optimize', 'pandas'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 def test_one_resample_has_no_interval() -> None:

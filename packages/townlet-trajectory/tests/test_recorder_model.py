@@ -79,8 +79,9 @@ class ServiceMachine(RuleBasedStateMachine):
         seed=st.integers(0, 2**32),
         new_episode=st.booleans(),
         pause=st.integers(1, 3),
+        lent=st.integers(0, 3),
     )
-    def begin(self, arrivals: dict[int, str], seed: int, new_episode: bool, pause: int) -> None:
+    def begin(self, arrivals: dict[int, str], seed: int, new_episode: bool, pause: int, lent: int) -> None:
         self.tick += 1 if self.alive else pause
         self.episode += new_episode
         for slot, agent_id in arrivals.items():
@@ -89,10 +90,16 @@ class ServiceMachine(RuleBasedStateMachine):
                 self.pieces.append(self.alive[slot])
         self.present = [self.alive[slot] for slot in sorted(self.alive)]
         self.observations = rows_of(SCHEMA.observations, len(self.present), np.random.default_rng(seed))
+        given = {name: array.copy() for name, array in self.observations.items()}
+        if lent:
+            room = self.service.lend(len(self.present))
+            for name in list(given)[:lent]:
+                room[name][...] = given[name]
+                given[name] = room[name]
         self.service.begin_tick(
             self.tick,
             np.array([piece.slot for piece in self.present], np.int64),
-            {name: array.copy() for name, array in self.observations.items()},
+            given,
             agent_ids=np.array([piece.agent_id for piece in self.present], object),
             worlds=np.array([piece.world for piece in self.present], np.int64),
             episodes=np.array([piece.episode for piece in self.present], np.int64),
@@ -111,6 +118,8 @@ class ServiceMachine(RuleBasedStateMachine):
         size = len(self.present)
         columns = rows_of(SCHEMA.decisions, size, rng)
         self.decide(columns, sink_fails)
+        for array in self.service.lend(seed % 7).values():
+            array.view(np.uint8)[...] = 255  # what is lent is not what is kept
         rewards = rng.integers(-3, 3, (num_extra + 1, size)).astype(np.float32)
         for extra in rewards[1:]:
             self.service.add_rewards(extra)

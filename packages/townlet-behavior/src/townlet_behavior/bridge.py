@@ -352,7 +352,8 @@ class BehaviorBridge:
     ) -> tuple[Choices, NDArray[np.int32]]:
         """Return the choices that the guardrails judge, and the reaction delays [N], from what the blend drew."""
         choices, delay = self.difficulty.late(view.slots, tick, drawn)
-        choices = keep_commitments(choices, held)
+        if self._commitments.any_binds:
+            choices = keep_commitments(choices, held)
         choices = take_only_actions(choices, view.action_mask, self._form)
         choices = obey_possessors(choices, possessed, wishes, self._form)
         if isinstance(view, ArgumentsView):

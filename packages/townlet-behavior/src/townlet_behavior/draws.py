@@ -82,23 +82,28 @@ class _Stream:
     """
 
     def __init__(self, number: int) -> None:
-        self._number = number
-        self._ahead = b"", 0, np.empty((0, 0))
-        """Keys of the agents, first tick, and draws [T, N] of T ticks."""
+        self._number = np.array(number, np.uint64)
+        self._agents: tuple[bytes, NDArray[np.uint64]] = b"", np.empty(0, np.uint64)
+        """Keys, and mix(mix(mix(seed) + purpose) + key) of each."""
+        self._ahead: tuple[bytes, int, NDArray[np.float64]] = b"", 0, np.empty((0, 0))
+        """Keys, first tick, and draws [T, N] of T ticks."""
 
     def of(self, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
         """The draws of a tick [N]."""
+        given = keys.tobytes()
         agents, first, draws = self._ahead
-        if keys.tobytes() != agents or not first <= tick < first + len(draws):
-            draws = self._made(keys, tick)
-            self._ahead, first = (keys.tobytes(), tick, draws), tick
+        if given != agents or not first <= tick < first + len(draws):
+            self._ahead = _, first, draws = given, tick, self._made(keys, given, tick)
         row: NDArray[np.float64] = draws[tick - first].copy()
         return row
 
-    def _made(self, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
+    def _made(self, keys: NDArray[np.uint64], given: bytes, tick: int) -> NDArray[np.float64]:
+        agents, mixed = self._agents
+        if given != agents:
+            mixed = _mixed(keys + self._number)
+            self._agents = given, mixed
         num_ticks = max(1, _AHEAD // max(1, len(keys)))
-        ticks = np.arange(num_ticks, dtype=np.uint64)[:, None] + np.array(tick, np.uint64)
-        bits = _mixed(_mixed(keys + np.array(self._number, np.uint64)) + ticks)
+        bits = _mixed(mixed + (np.arange(num_ticks, dtype=np.uint64)[:, None] + np.array(tick, np.uint64)))
         bits >>= _ELEVEN
         return bits.astype(np.float64) * 2.0**-53
 

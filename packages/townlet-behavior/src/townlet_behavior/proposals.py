@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _FLOOR = np.finfo(np.float32).min
 _TOLERANCE = 1e-4
 """What float32 needs, some hundred times over; logits miss it by whole numbers."""
-_ONE = np.float32(1.0)
+_ONE = np.array(1.0, np.float32)
 _INT64, _FLOAT32, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.bool_)
 
 
@@ -140,16 +140,17 @@ def is_sound(proposals: Proposals, view: View, form: ActionForm) -> bool:
         return False
     if log_probs is None or size == 0:
         return True
-    # What is not finite, or overflows, only has to be found here.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not np.minimum.reduce(log_probs, axis=None) >= _FLOOR:
-            return False
-        # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1. NaN compares false.
-        excess = form.reduced(np.add, np.exp(log_probs)).ravel() - _ONE
-        # No square is larger than their sum, which is one product; only where it is too large they are looked at.
-        if excess.dot(excess) <= _TOLERANCE**2:
-            return True
-        return bool(np.count_nonzero(np.abs(excess) <= _TOLERANCE) == excess.size)
+    if not np.minimum.reduce(log_probs, axis=None) >= _FLOOR:  # NaN compares false
+        return False
+    # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1. Those above e do not, and
+    # need not overflow.
+    probabilities = np.minimum(log_probs, _ONE)
+    np.exp(probabilities, out=probabilities)
+    excess = form.reduced(np.add, probabilities).ravel() - _ONE
+    # No square is larger than their sum, which is one product; only where it is too large they are looked at.
+    if excess.dot(excess) <= _TOLERANCE**2:
+        return True
+    return bool(np.count_nonzero(np.abs(excess) <= _TOLERANCE) == excess.size)
 
 
 def find_faults(proposals: Proposals, view: View, form: ActionForm) -> tuple[NDArray[np.bool_], str]:

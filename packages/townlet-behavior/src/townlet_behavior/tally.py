@@ -12,7 +12,7 @@ from .decisions import DecisionBatch, Kind, Source
 from .saving import SavedState, check_array, check_names
 
 _ONE = np.int8(1)
-_TICKS_AT_ONCE = 64
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ class TallyCounter:
         """Start from zero."""
         self._waiting: list[tuple[NDArray[np.int8], ...]] = []
         """Codes of steps, and proposers, of ticks that are not counted yet."""
+        self._num_waiting = 0
         self._steps: NDArray[np.int64] = np.zeros(len(Kind) * len(Source), np.int64)
         self._vetoes: NDArray[np.int64] = np.zeros(1 + len(self._veto_reasons), np.int64)
         self._others: NDArray[np.int64] = np.zeros(1 + len(self._proposers), np.int64)
@@ -53,9 +54,10 @@ class TallyCounter:
 
     def add(self, decisions: DecisionBatch) -> None:
         """Count a tick."""
-        # Columns of decisions never change, and many ticks are counted at the price of one.
+        # Columns of decisions never change, and several ticks of few agents are counted at the price of one.
         self._waiting.append((decisions.kind, decisions.source, decisions.proposer))
-        if len(self._waiting) == _TICKS_AT_ONCE:
+        self._num_waiting += len(decisions)
+        if self._num_waiting >= _ROWS_AT_ONCE:
             self._count()
         if np.count_nonzero(decisions.vetoed):
             self._vetoes += np.bincount(decisions.veto_reason, minlength=len(self._vetoes))
@@ -63,7 +65,7 @@ class TallyCounter:
     def _count(self) -> None:
         if not self._waiting:
             return
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._num_waiting = self._waiting, [], 0
         kind, source, proposer = (np.concatenate(columns) for columns in zip(*waiting, strict=True))
         self._steps += np.bincount(kind * np.int8(len(Source)) + source, minlength=len(self._steps))
         # The first proposer, usually the only one, has what is left of all steps.

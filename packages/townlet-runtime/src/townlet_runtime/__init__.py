@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
-    from townlet_runtime.simulation.recorded import schema_of
+    from townlet_runtime.simulation.recorded import Filling, schema_of
     from townlet_runtime.simulation.split_groups import SplitGroups
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Environment",
     "Evaluator",
     "Exact",
+    "Filling",
     "GroupedLoop",
     "GroupedSimulation",
     "Guarded",
@@ -172,7 +173,7 @@ _MODULES = {
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("CheckedGroups", "OneGroup"),
-    "simulation.recorded": ("schema_of",),
+    "simulation.recorded": ("Filling", "schema_of"),
     "simulation.split_groups": ("SplitGroups",),
 }
 

@@ -97,6 +97,10 @@ class EnvironmentFaultError(TownletError):
         super().__init__(f"{environment}{where}: {problem}")
 
 
+class SecondProcessError(TownletError):
+    """An error of the second process that plays episodes: names what came, and the seeds of the episodes."""
+
+
 class MissingExtraError(TownletError):
     """A feature is used whose optional extra is not installed."""
 

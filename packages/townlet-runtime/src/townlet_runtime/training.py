@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
+from townlet_runtime.core.second_process import SecondProcess
+from townlet_runtime.core.shared_evaluator import SharedEvaluator
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
@@ -27,10 +28,10 @@ from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import recorded_actions
-from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
+from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
+from townlet_trajectory.evaluation.results import RANDOM, RunSummary
 
 try:
     import torch
@@ -57,7 +58,7 @@ try:
         set_priors,
     )
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-    from townlet_training.run.initial import InitialPolicy, initial_of_run
+    from townlet_training.run.initial import InitialPolicy, initial_of_run, packed_actors
     from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
@@ -65,6 +66,7 @@ try:
     from townlet_training.scheduled.data import Record, RunWorlds, record_seed
     from townlet_training.scheduled.results import ScheduleOutcome
     from townlet_training.scheduled.run import ScheduledRun
+    from townlet_training.threads import default_threads, measured_threads
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise
@@ -95,9 +97,11 @@ __all__ = [
     "adapted_groups",
     "adapted_policy",
     "copied_initial",
+    "default_threads",
     "device_note",
     "export_policy",
     "initial_of_run",
+    "measured_threads",
     "newest_state",
     "policy_specs",
     "prepare_run",
@@ -160,7 +164,7 @@ def train(
         records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
         initial = copied_initial(path) if resume else initial
-        config = _as_can_be(config, worlds, initial)
+        config = as_can_be(config, worlds, initial)
         opponents = opponents_of(config, worlds, kept=path if resume else None)
         with claimed(path, threads, opponents, initial, resume=resume):
             orchestrator = prepare_run(
@@ -181,24 +185,6 @@ def train(
     if not summary.interrupted:
         write_records(path, summary, config, None if worlds is None else first_spec(worlds), threads)
     return summary
-
-
-def _as_can_be(
-    config: TrainingConfig, worlds: GroupedSimulation | None, initial: InitialPolicy | None
-) -> TrainingConfig:
-    """Return the config of a run that begins from scratch, where the worlds have no script to begin with."""
-    if initial is not None:
-        config = replace(config, network=initial.network)
-    if worlds is None or SCRIPTED in worlds.behaviors or config.mode != "anneal":
-        return config
-    baselines = tuple(name for name in config.baselines if name in (*worlds.behaviors, RANDOM))
-    log.warning(
-        "`%s` has no behavior `%s`: PPO begins from scratch, and is compared with %s",
-        first_spec(worlds).name,
-        SCRIPTED,
-        ", ".join(baselines) or "nothing",
-    )
-    return replace(config, mode="ppo", baselines=baselines)
 
 
 def preset_names() -> tuple[str, ...]:
@@ -227,6 +213,7 @@ def prepare_run(
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
+    second: SecondProcess | None = None,
 ) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
@@ -245,15 +232,14 @@ def prepare_run(
         opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended; oldest first.
+        second: plays episodes beside this process, in worlds that it was told; None: they are played here.
 
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
-    specs, collector, evaluator = _specs_of(worlds, data, config), None, None
-    if worlds is not None:
-        collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
-        evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+    specs = _specs_of(worlds, data, config, initial)
+    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, second)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -262,7 +248,7 @@ def prepare_run(
         config,
         collector,
         evaluator,
-        specs=specs if initial is None else initial.fitting(specs),
+        specs=specs,
         frozen=opponents,
         run_dir=run_dir,
         data=_sources(data),
@@ -271,6 +257,22 @@ def prepare_run(
         notes={**notes, **device_note(config)},
         resume=resume,
     )
+
+
+def _in_worlds(
+    config: TrainingConfig,
+    worlds: GroupedSimulation | None,
+    make: MakeSimulation,
+    bridge: BridgeConfig,
+    specs: Mapping[str, PolicySpec],
+    second: SecondProcess | None,
+) -> tuple[Collector | None, Evaluator | SharedEvaluator | None]:
+    """Make the collector and the evaluator of a run; none of both without worlds."""
+    if worlds is None:
+        return None, None
+    collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
+    own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+    return collector, own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:
@@ -284,11 +286,15 @@ def device_note(config: TrainingConfig) -> dict[str, str]:
 
 
 def _specs_of(
-    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None, config: TrainingConfig
+    worlds: GroupedSimulation | None,
+    data: Mapping[str, Sequence[RecordedData]] | None,
+    config: TrainingConfig,
+    initial: InitialPolicy | None,
 ) -> dict[str, PolicySpec]:
+    specs = {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
     if worlds is not None:
-        return policy_specs(worlds.specs, config.network)
-    return {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
+        specs = policy_specs(worlds.specs, config.network)
+    return specs if initial is None else initial.fitting(specs)
 
 
 def _collector(

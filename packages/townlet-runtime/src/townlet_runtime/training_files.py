@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,14 @@ from townlet_runtime.runs.directory import BEGUN, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files
 from townlet_runtime.runs.records import SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec
+from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_trajectory.evaluation.results import RunSummary
+from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 if TYPE_CHECKING:
     from townlet_runtime.training import InitialPolicy, TrainingConfig
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -90,3 +94,30 @@ def opponents_of(
     """
     noted = {} if kept is None else BegunFile.read(kept / BEGUN).opponents_sha256
     return frozen_opponents(config.groups, {} if worlds is None else worlds.specs, kept=kept, sha256=noted)
+
+
+def as_can_be(
+    config: TrainingConfig, worlds: GroupedSimulation | None, initial: InitialPolicy | None
+) -> TrainingConfig:
+    """Return the config of a run that begins from scratch, where the worlds have no script to begin with.
+
+    Args:
+        config: as it was asked for.
+        worlds: of the run; None: it has none.
+        initial: policy that the run begins with, whose network it has; None: a fresh one.
+
+    Returns:
+        The config, of mode `ppo` and with fewer baselines where there is no script; that is logged as a warning.
+    """
+    if initial is not None:
+        config = replace(config, network=initial.network)
+    if worlds is None or SCRIPTED in worlds.behaviors or config.mode != "anneal":
+        return config
+    baselines = tuple(name for name in config.baselines if name in (*worlds.behaviors, RANDOM))
+    log.warning(
+        "`%s` has no behavior `%s`: PPO begins from scratch, and is compared with %s",
+        first_spec(worlds).name,
+        SCRIPTED,
+        ", ".join(baselines) or "nothing",
+    )
+    return replace(config, mode="ppo", baselines=baselines)

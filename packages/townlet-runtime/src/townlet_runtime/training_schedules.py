@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator
+from townlet_behavior import BridgeConfig
+from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.runs.recorded import RecordedData
-from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec
 from townlet_runtime.training import (
     MetricsRow,
     PolicySpec,
@@ -23,6 +25,17 @@ from townlet_runtime.training import (
     use_threads,
 )
 from townlet_trajectory.evaluation.interfaces import Collected
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CycleWorlds:
+    """Worlds of one cycle of a schedule; those with the same key are the same."""
+
+    key: str
+    simulation: GroupedSimulation
+    """To train in."""
+    make_scored: MakeSimulation
+    bridge: BridgeConfig
 
 
 def prepare_scheduled_run(

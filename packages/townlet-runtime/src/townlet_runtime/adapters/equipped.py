@@ -21,6 +21,7 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     Stepped,
 )
+from townlet_runtime.simulation.recorded import Filling, Room
 from townlet_runtime.simulation.script import script_side
 from townlet_trajectory.evaluation.results import SCRIPTED
 
@@ -78,6 +79,11 @@ class EquippedSimulation:
         own = self._simulation.guardrails()
         named = self._equipment.guardrails
         return {group: [*own[group], *(make(spec) for make in named)] for group, spec in self.specs.items()}
+
+    def write_into(self, rooms: Mapping[str, Room]) -> None:
+        """See `Filling`; nothing where the simulation is none."""
+        if isinstance(self._simulation, Filling):
+            self._simulation.write_into(rooms)
 
     def save_state(self) -> SavedState | None:
         return self._simulation.save_state()

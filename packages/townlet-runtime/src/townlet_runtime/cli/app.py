@@ -58,7 +58,6 @@ from townlet_runtime.cli.options import (
     TelemetryEvery,
     TelemetryPath,
     TelemetryTarget,
-    Threads,
     Ticks,
     TicksPerSecond,
     TotalSteps,
@@ -69,10 +68,10 @@ from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.running.live_options import HELP as LIVE_HELP
 from townlet_runtime.cli.running.live_options import live
 from townlet_runtime.cli.start import refuse_directory, start, with_console
-from townlet_runtime.cli.threads import limit_threads, threads_of_run
+from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
-from townlet_runtime.cli.training.run_options import RunOptions, with_run_options
+from townlet_runtime.cli.training.run_options import RunOptions, Threads, with_run_options
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
@@ -154,7 +153,7 @@ def train(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet train`; see `TrainOptions`."""
-    num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         refuse_directory(run_dir, None if seeds is not None else resume)
@@ -172,7 +171,7 @@ def train(
             resume=resume,
             init_from=init_from,
             eval_every=eval_every,
-            threads=num_threads,
+            threads=asked_threads(threads, resume),
             preset=preset,
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),

@@ -19,7 +19,6 @@ WORLD, OUTPUT = "World", "Output"
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
-MAX_THREADS = 1024
 MAX_RUNS = 1000
 MAX_TELEMETRY_TICKS = 10**6
 
@@ -190,15 +189,6 @@ EvalEvery = Annotated[
         parser=whole_number(1, MAX_COUNT),
         metavar="N",
         help="Updates between evaluations.  [default: config]",
-        show_default=False,
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(1, MAX_THREADS),
-        metavar="N",
-        help="CPU threads.  [default: 2, or as many as there are]",
         show_default=False,
     ),
 ]

@@ -8,34 +8,52 @@ import stat
 import sys
 from pathlib import Path
 
-from townlet_runtime.cli.options import MAX_THREADS
-
 BEGUN = "begun.json"
 """As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""
-DEFAULT_THREADS = 2
+MAX_THREADS = 1024
+MAX_PROCESSES = 2
+AUTO_THREADS = 0
+"""Stands for a measurement."""
 _MAX_BYTES = 1 << 20
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def default_threads() -> int:
-    """Return the number of threads where none is named: two, or one on a machine with a single CPU."""
-    return min(DEFAULT_THREADS, os.cpu_count() or 1)
-
-
-def limit_threads(threads: int | None) -> int:
-    """Set the environment for `threads` (None: the default) and return the number."""
-    number = default_threads() if threads is None else threads
+def limit_threads() -> None:
+    """Let numpy compute with one thread: its products are small. The learners have a number of their own."""
     for name in _VARIABLES:
-        os.environ[name] = str(number)
-    return number
+        os.environ[name] = "1"
 
 
-def default_jobs(threads: int) -> int:
-    """Return how many runs of so many threads the CPUs of this process can carry, at least one."""
-    cpus = os.cpu_count() or 1
-    if sys.platform == "linux":
-        cpus = len(os.sched_getaffinity(0))  # a container may leave a process fewer than the machine has
-    return max(1, cpus // threads)
+def asked_threads(threads: int | None, resume: Path | None) -> int | None:
+    """Return the threads that are asked for: of a run to resume, those that it was begun with, measured or not.
+
+    Args:
+        threads: that were named; None: none were.
+        resume: directory of the run; None: a new one.
+
+    Returns:
+        The number, `AUTO_THREADS`, or None for the rule.
+    """
+    noted = None if resume is None or threads not in (None, AUTO_THREADS) else threads_of_run(resume)
+    return threads if noted is None else noted
+
+
+def usable_cpus() -> int:
+    """Return the CPUs of this process: a container may leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def default_jobs(threads: int | None) -> int:
+    """Return how many runs of so many threads the CPUs of this process carry, at least one.
+
+    A number that is not known yet (None, `AUTO_THREADS`) counts as one.
+    """
+    return max(1, usable_cpus() // (threads or 1))
+
+
+def default_processes(threads: int | None) -> int:
+    """Return how many processes of so many threads play episodes where none is named: two, if the CPUs carry them."""
+    return min(MAX_PROCESSES, default_jobs(threads))
 
 
 def threads_of_run(run_dir: Path) -> int | None:

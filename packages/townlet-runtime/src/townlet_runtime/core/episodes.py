@@ -17,6 +17,27 @@ from townlet_runtime.simulation.script import script_side
 from townlet_trajectory.evaluation.interfaces import AnyActor, Opponents
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
+_LEAST_SHARED = 16
+"""Episodes of a wave below which nothing is divided for the sake of a second process: a tick costs much by itself."""
+
+
+def waves_of(seeds: NDArray[np.int64], *, num_worlds: int) -> list[NDArray[np.int64]]:
+    """Divide `seeds` [n] into the episodes that are played at once: each [size], none above `num_worlds`.
+
+    From 32 episodes on there are at least two waves, so that two processes can share them. How many rows a matrix
+    product has may change its last bit, so the division is the same whoever plays. What is missing in the last wave
+    repeats its last seed.
+
+    Raises:
+        SimulationError: if there is no seed.
+    """
+    if not len(seeds):
+        raise SimulationError("`seeds` must hold at least one seed, got none")
+    number = max(-(-len(seeds) // num_worlds), 2 if len(seeds) >= 2 * _LEAST_SHARED else 1)
+    size = -(-len(seeds) // number)
+    full = np.concatenate([seeds, np.repeat(seeds[-1:], -len(seeds) % size)])
+    return np.split(full, len(full) // size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cast:

@@ -26,6 +26,7 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import Filling, room_of
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
@@ -186,6 +187,9 @@ class GroupedLoop:
         self._runtimes = runtimes
         self._groups = tuple(runtimes.items())
         self._telemetry = telemetry
+        if isinstance(simulation, Filling):
+            rooms = ((group, room_of(simulation.specs[group], runtime.service)) for group, runtime in self._groups)
+            simulation.write_into({group: room for group, room in rooms if room is not None})
         if telemetry is not None:
             telemetry.begin(self._readings)
 
@@ -284,7 +288,8 @@ class GroupedLoop:
         for _ in range(ticks):
             env_steps += count_worlds(runtimes, specs)
             for stepped in self.step().values():
-                events += stepped.events
+                if spec.event_names:
+                    events += stepped.events
                 agent_ticks += len(stepped.rewards)
                 reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
                 for name, term in stepped.reward_terms.items():

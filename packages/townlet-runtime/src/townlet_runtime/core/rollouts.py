@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups, veto_reasons_of
-from townlet_runtime.core.episodes import Cast, EpisodeSums
+from townlet_runtime.core.episodes import Cast, EpisodeSums, waves_of
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, summed
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
@@ -228,17 +228,6 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CycleWorlds:
-    """Worlds of one cycle of a schedule; those with the same key are the same."""
-
-    key: str
-    simulation: GroupedSimulation
-    """To train in."""
-    make_scored: MakeSimulation
-    bridge: BridgeConfig
-
-
 class Evaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
@@ -260,7 +249,8 @@ class Evaluator:
     Commitments are those of `config`.
 
     This class decides how many worlds are alive in an evaluation: never more than `num_worlds`, nor than episodes. More
-    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too.
+    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too. A
+    wave is a unit that another process may play: it follows from the seeds and `num_worlds` alone (`waves`).
 
     Args:
         make: builds so many worlds; called once for each evaluation and baseline.
@@ -312,9 +302,7 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
-        with self._worlds(seeds) as simulation:
-            players = {group: name for group in simulation.specs if group not in opponents}
-            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=False)
+        return self._score(name, self.waves(seeds), greedy=False, opponents=opponents).first(len(seeds))
 
     def play(
         self,
@@ -335,35 +323,48 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, a group without a player, or no such behavior.
         """
-        with self._worlds(seeds) as simulation:
-            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=not sample)
+        return self._score(players, self.waves(seeds), greedy=not sample, opponents=opponents).first(len(seeds))
 
-    def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
-        """The worlds of one evaluation, as many in every wave; closed at the end, after an error too."""
-        if not len(seeds):
-            raise SimulationError("`seeds` must hold at least one seed, got none")
-        num_waves = -(-len(seeds) // self._num_worlds)
-        return closing(self._make(-(-len(seeds) // num_waves)))
+    def waves(self, seeds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Divide `seeds` [n] into waves, each [size]; see `waves_of`."""
+        return waves_of(seeds, num_worlds=self._num_worlds)
 
-    def _play(
-        self, simulation: GroupedSimulation, cast: Cast, *, seeds: NDArray[np.int64], greedy: bool
+    def wave(self, players: Mapping[str, AnyActor] | str, *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        """Play one of the `waves` alone, in worlds of its own.
+
+        Args:
+            players: as of `evaluate`, or the name of a behavior, as of `baseline`.
+            seeds: [size] of the wave.
+            sample: draw the policies' actions, or take the most probable ones; a behavior's are what they are.
+
+        Returns:
+            Scores [size], those of repeated seeds included.
+        """
+        return self._score(players, [seeds], greedy=not sample and not isinstance(players, str))
+
+    def _score(
+        self,
+        players: Mapping[str, AnyActor | str] | str,
+        waves: Sequence[NDArray[np.int64]],
+        *,
+        greedy: bool,
+        opponents: Opponents = NO_OPPONENTS,
     ) -> EpisodeScores:
-        """Play an episode for each of `seeds`, wave after wave; the last wave's spare worlds repeat its last seed."""
-        spec = first_spec(simulation)
-        size, waves = spec.num_worlds, []
-        for begin in range(0, len(seeds), size):
-            wave = seeds[begin : begin + size]
-            wave = np.concatenate([wave, np.repeat(wave[-1:], size - len(wave))])
-            waves.append(self._play_wave(simulation, cast, seeds=wave, greedy=greedy))
-        returns = np.concatenate([one.rewards / one.agents for one in waves])[: len(seeds)]
-        events = np.concatenate([one.events for one in waves])[: len(seeds)]
-        groups = simulation.specs if len(simulation.specs) > 1 else ()
+        """Play wave after wave in the same worlds, which are closed at the end, after an error too."""
+        with closing(self._make(len(waves[0]))) as simulation:
+            if isinstance(players, str):
+                players = {group: players for group in simulation.specs if group not in opponents}
+            cast = Cast.of(simulation, players, opponents)
+            played = [self._play_wave(simulation, cast, seeds=seeds, greedy=greedy) for seeds in waves]
+            spec, specs = first_spec(simulation), simulation.specs
+        events = np.concatenate([one.events for one in played])
         return EpisodeScores.of(
-            returns=returns,
+            returns=np.concatenate([one.rewards / one.agents for one in played]),
             events={name: events[:, column] for column, name in enumerate(spec.event_names)},
-            seeds=seeds,
+            seeds=np.concatenate(waves),
             group_returns={
-                group: np.concatenate([one.return_of(group) for one in waves])[: len(seeds)] for group in groups
+                group: np.concatenate([one.return_of(group) for one in played])
+                for group in (specs if len(specs) > 1 else ())
             },
         )
 

@@ -25,7 +25,7 @@ from townlet_runtime.core.explained import explain_decided, names_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.acting import ActingPolicy
-from townlet_runtime.simulation.intake import require_ids
+from townlet_runtime.simulation.intake import KnownIds
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.recorded import POLICY_STATE, recorded_observations, state_size_of
 from townlet_runtime.simulation.saved_state import saved_number
@@ -113,7 +113,7 @@ class BatchRuntime(PossessionById):
         )
         self.decided: Decided | None = None
         self._pending = False
-        self._checked_ids, self._ids = b"", np.empty(0, object)
+        self._ids = KnownIds(spec.capacity)
         self.set_policy(policy)
 
     @property
@@ -139,10 +139,7 @@ class BatchRuntime(PossessionById):
     def _begin(self, observed: Observed, tick: int) -> None:
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
-        # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
-        if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
-            require_ids(observed, tick=tick)
-            self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
+        self._ids.check(observed, tick=tick)
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
             self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)

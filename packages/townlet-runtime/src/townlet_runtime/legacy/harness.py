@@ -15,7 +15,6 @@ from typing import Any
 from townlet_runtime.cli.commands.capture import Origin, record_world, with_seed_agents, write_recording
 from townlet_runtime.cli.console import CommandError, ResultKeeper
 from townlet_runtime.cli.recording import parse_target
-from townlet_runtime.cli.threads import limit_threads
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.world_options import WorldOptions
@@ -244,7 +243,7 @@ class PolicyTrainingOrchestrator:
                 config=self._file(Path(folder)),
                 mode=mode,
                 folder=self._folder,
-                threads=limit_threads(None),
+                threads=None,
                 schedule=schedule,
             )
             train_policy(options, console)

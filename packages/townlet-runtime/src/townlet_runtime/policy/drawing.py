@@ -62,7 +62,11 @@ def sample_actions(
     np.add.accumulate(cumulative, axis=1, out=cumulative)
     # u < 1, so u times the total stays below the total, whatever the rounding, and the index below A.
     thresholds = uniforms * cumulative[:, -1]
-    drawn: NDArray[np.int64] = log_probs.shape[1] - np.add.reduce(cumulative > thresholds[:, None], axis=1)
+    beyond = cumulative > thresholds[:, None]
+    drawn: NDArray[np.int64] = beyond.argmax(axis=1)
+    is_distribution = beyond[:, -1]
+    if np.count_nonzero(is_distribution) < len(drawn):
+        drawn[~is_distribution] = log_probs.shape[1]
     return drawn
 
 

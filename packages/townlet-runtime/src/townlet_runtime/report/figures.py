@@ -12,6 +12,7 @@ from html import escape
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
@@ -55,11 +56,13 @@ def render(draw: Callable[[Figure], None], *, name: str, label: str, height: flo
         height: inches.
     """
     with _style(name):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        matplotlib.rcParams["axes.facecolor"] = "none"
+        figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
         draw(figure)
         buffer = io.StringIO()
+        # `savefig` draws twice, first to lay out the figure, which drawing does anyway.
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=no_metadata, transparent=True)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=no_metadata)  # type: ignore[no-untyped-call]
     text = buffer.getvalue()
     body = themed(text[text.index(">", text.index("<svg")) + 1 :])
     body = _ID.sub(rf'id="{name}-\1"', body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.kits import check_rules, copied, differing, require
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import Filling, Room
 from townlet_runtime.simulation.saved_state import check_saved_state
 from townlet_trajectory.evaluation.interfaces import training_seeds
 
@@ -71,6 +72,8 @@ def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks:
     seeds = training_seeds(seed, first_spec(simulation).num_worlds)
     recorded, _ = _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks, expected=None)
     _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks, expected=recorded)
+    if isinstance(simulation, Filling):
+        _check_filling(simulation, seeds=seeds, ticks=ticks, expected=recorded)
     _check_saving(simulation, seeds=seeds, ticks=ticks)
     if own_seeds and len(seeds) > 1:
         _check_world_seeds(simulation, seeds=seeds)
@@ -116,6 +119,35 @@ def _drive(
         recorded.append(seen)
         observed = {group: outcome.observed for group, outcome in stepped.items()}
     return recorded, observed
+
+
+class _FillingGroups(Filling, GroupedSimulation, Protocol):
+    """Both."""
+
+
+def _check_filling(simulation: _FillingGroups, *, seeds: Seeds, ticks: int, expected: list[Arrays]) -> None:
+    """Check that memory that was asked for is filled and handed out, and that the same is seen in it."""
+    lent: dict[str, Arrays] = {}
+
+    def room_of(group: str, spec: SimulationSpec) -> Room:
+        def room(num_rows: int) -> Arrays:
+            lent[group] = {
+                name: np.full((num_rows, *shape), np.nan, np.float32) for name, shape in spec.seen_shapes.items()
+            }
+            return lent[group]
+
+        return room
+
+    simulation.write_into({group: room_of(group, spec) for group, spec in simulation.specs.items()})
+    begun = simulation.reset(seeds=seeds)
+    asked = [dict(lent)]
+    _, after = _drive(simulation, begun, seeds=seeds, ticks=ticks, expected=expected)
+    asked.append(lent)
+    for views, rooms in zip((begun, after), asked, strict=True):
+        for group, arrays in rooms.items():
+            same = all(views[group].observations[name] is array for name, array in arrays.items())
+            require(same, f"the arrays of group `{group}` that were lent, as `observations`", "others")
+    simulation.write_into({})
 
 
 class _Ages:

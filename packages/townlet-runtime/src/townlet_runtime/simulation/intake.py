@@ -369,18 +369,31 @@ class Intake:
         self._caster.refuse(f"the key {keys[rows[0]]}, `draw_keys` of seed and id", given[rows[0]], agents.take(rows))
 
 
-def require_ids(observed: Observed, *, tick: int) -> None:
-    """Check the ids of a view that no `Intake` has seen.
+class KnownIds:
+    """Checks the ids of views that no `Intake` has seen, where a slot has another id than at the last look."""
 
-    Raises:
-        SimulationError: if an agent has no name, or that of another in its world.
-    """
+    def __init__(self, capacity: int) -> None:
+        self._ids: NDArray[np.object_] = np.full(capacity, None, np.object_)
+
+    def check(self, observed: Observed, *, tick: int) -> None:
+        """Raise `SimulationError` if an agent has no name, or that of another in its world."""
+        slots, agent_ids = observed.slots, observed.agent_ids
+        # Some of the agents that were checked together are as different as all of them. Texts are compared by address,
+        # which costs nothing: those in `_ids` are kept alive.
+        if self._ids[slots].tobytes() == agent_ids.tobytes():
+            return
+        _require_ids(observed, tick=tick)
+        self._ids.fill(None)
+        self._ids[slots] = agent_ids
+
+
+def _require_ids(observed: Observed, *, tick: int) -> None:
     empty = np.flatnonzero(observed.agent_ids == "")
     if empty.size:
         world = int(observed.worlds[empty[0]])
         raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
     # Two agents of one name have one key, and would draw the same numbers.
-    if len(np.unique(observed.keys)) < len(observed.keys):
+    if len(set(observed.keys.tolist())) < len(observed.keys):
         seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
         (world, agent_id), count = seen.most_common(1)[0]
         if count > 1:

@@ -27,6 +27,7 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     Stepped,
 )
+from townlet_runtime.simulation.recorded import Filling, Room
 
 Answer = TypeVar("Answer")
 _PARTS = ("intake", "simulation")
@@ -90,6 +91,11 @@ class OneGroup:
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return {AGENTS: self._simulation.guardrails() if isinstance(self._simulation, Guarded) else ()}
+
+    def write_into(self, rooms: Mapping[str, Room]) -> None:
+        """See `Filling`; nothing where the simulation is none."""
+        if isinstance(self._simulation, Filling):
+            self._simulation.write_into(rooms)
 
     def save_state(self) -> SavedState | None:
         state = self._simulation.save_state() if isinstance(self._simulation, Saved) else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from townlet_trajectory import (
     Box,
     MultiDiscrete,
     TrajectorySchema,
+    TrajectoryService,
     default_decision_columns,
 )
 from townlet_trajectory.data.schema import FEATURES
@@ -28,6 +29,25 @@ if TYPE_CHECKING:
 
 POLICY_STATE = "policy_state"
 """Name of the decision column that holds the policy's memory of each agent before the tick, float32 [N, S]."""
+
+Room: TypeAlias = Callable[[int], Mapping[str, NDArray[Any]]]
+"""Lends the arrays [N, ...] of N rows, by name, with anything in them."""
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """A simulation that writes its observations where they are kept. Without: a recorder copies those of every tick.
+
+    For every view it asks the room of the group once, writes every element of the arrays, and hands these very arrays
+    out as `observations`. They hold at least until the view after the next.
+    """
+
+    def write_into(self, rooms: Mapping[str, Room]) -> None:
+        """Ask `rooms`, by group, from the next view on; a group without one gets arrays of the simulation's own.
+
+        A `Simulation` has one group, `agents`.
+        """
+        ...
 
 
 def schema_of(
@@ -68,6 +88,14 @@ def schema_of(
         feature_names=spec.feature_names if FEATURES in spec.observation_shapes else (),
         actions=actions,
     )
+
+
+def room_of(spec: SimulationSpec, service: TrajectoryService | None) -> Room | None:
+    """Return where a recorder lends the memory of observations; None where it keeps other ones, or there is none."""
+    if service is None:
+        return None
+    seen = schema_of(spec, masked=False).observations
+    return service.lend if seen.items() <= service.schema.observations.items() else None
 
 
 def state_size_of(schema: TrajectorySchema) -> int:

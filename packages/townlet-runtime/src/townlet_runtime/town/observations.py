@@ -240,9 +240,8 @@ class Sight(NamedTuple):
     rows: Ints | None
     """[N] slots of the agents; None: all."""
     own_cell: Ints
-    """[N]; number of each agent's cell in its world."""
     meant: Ints
-    """[N, T]; object that each target means, as `Targets.local`."""
+    """[N] and [N, T]; `Targets.own_cell` and `Targets.local` of the agents."""
     company: Company
     can_chat: Bools
     """[N]."""
@@ -272,14 +271,15 @@ class Observer:
         self._stock_sums = (place.local_type[:, None] == np.arange(2)) * _PER_UNIT
         self._stock_seen, self._stocks = b"", np.zeros((place.num_worlds, 2), dtype=np.float32)
         work_x, work_y = place.timetable.x[:-1, None], place.timetable.y[:-1, None]
-        # By job and cell: whether it is the workplace, and how far that is.
         self._cells = len(self._distance)
+        # By job and cell: whether it is the workplace, and how far that is.
         work = np.zeros((len(work_x) + 1, self._cells, 2), dtype=np.float32)
         work[:, :, 1] = 1.0
         work[:-1, inner, 1] = (np.abs(work_x - x) + np.abs(work_y - y)) * per_step
         work[:, :, 0] = work[:, :, 1] == 0.0
         self._work = work.reshape(-1, 2)
         self._busy = np.zeros((place.num_worlds, place.num_objects + 1), dtype=np.float32)
+        self._first_cooldown = (np.arange(len(place.goal_base)) * (place.num_objects + 1))[:, None]
         self._build_map(config.local_window)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -295,8 +295,8 @@ class Observer:
         objects[place.object_cell[:-1]] = (place.object_type[:-1] + 1) / len(OBJECT_TYPES)
         # The window around every cell, as a view: taking from it is a quarter faster than taking cell by cell.
         layer, step = layers.strides
-        strides = step, layer, int(grid.cells_per_row) * step, step
-        self._windows = as_strided(layers, (cells, 3, side, side), strides, writeable=False)
+        shape, strides = (cells, 3, side, side), (step, layer, int(grid.cells_per_row) * step, step)
+        self._windows = as_strided(layers, shape, strides, writeable=False)
         self._itself = np.zeros((side, side), dtype=np.float32)
         self._itself[side // 2, side // 2] = 1.0
         self._load_seen: Ints = np.empty(0, dtype=np.int64)
@@ -308,8 +308,7 @@ class Observer:
         Args:
             state: what is seen.
             sight: of the same state.
-            out: `features` [N, len(names)] and `map` [N, 4, H, W], contiguous; every element is written, those of the
-                option in force with 0.
+            out: `features` [N, len(names)] and `map` [N, 4, H, W]; written whole, 0 for the option in force.
         """
         if state.load is not self._load_seen:
             self._load_seen = state.load
@@ -323,7 +322,8 @@ class Observer:
         """[N, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4, above 1 for plain objects), agents
         at objects (count / 4)."""
         grid, here = self._place.grid, rows_of(sight.company.here, sight.rows)
-        np.multiply(sight.company.crowd, _PER_AGENT, out=self._crowd, casting="same_kind")
+        self._crowd[...] = sight.company.crowd
+        self._crowd *= _PER_AGENT
         if grid.is_crowded:
             # Windows are copied whole from those of the cells: at 10,000 agents a tenth of the time.
             self._around(grid.spots, self._seen_from)
@@ -338,9 +338,8 @@ class Observer:
         out[:, 1:] = self._windows[cells]
 
     def _write_features(self, state: TownState, sight: Sight, out: NDArray[np.float32]) -> None:
-        rows, place, tick = sight.rows, self._place, state.tick
+        rows, place, tick, day_tick = sight.rows, self._place, state.tick, state.tick % len(self._shifts)
         job, worlds = rows_of(state.job, rows), rows_of(place.world_of_slot, rows)
-        day_tick = tick % len(self._shifts)
         out[:, _NEEDS] = rows_of(state.needs, rows)
         out[:, _AT["wallet"]] = np.minimum(rows_of(state.wallet, rows) * _PER_MONEY, _MOST_MONEY)
         out[:, _AT["lateness_counter"]] = rows_of(state.late, rows) * _PER_LATE_TICK
@@ -376,13 +375,14 @@ class Observer:
     def _write_targets(self, state: TownState, sight: Sight, out: NDArray[np.float32]) -> None:
         """[N, T, 4]: of the object that each target means, see `_KNOWN`."""
         place, rows, meant = self._place, sight.rows, sight.meant
-        width = place.num_objects + 1
         np.less(meant, place.count, out=out[:, :, 0])
-        out[:, :, 1] = self._distance.take(meant + (sight.own_cell * width)[:, None])
-        out[:, :, 2] = self._busy.take(meant + rows_of(place.goal_base, rows)[:, None])
+        out[:, :, 1] = self._distance.take(meant + (sight.own_cell * (place.count + 1))[:, None])
+        out[:, :, 2] = self._busy.take(
+            meant if place.num_worlds == 1 else meant + rows_of(place.goal_base, rows)[:, None]
+        )
         if state.tick < state.last_cooldown:
-            slots = np.arange(len(out)) if rows is None else rows
-            np.greater(state.cooldown_until.take(meant + (slots * width)[:, None]), state.tick, out=out[:, :, 3])
+            until = state.cooldown_until.take(meant + rows_of(self._first_cooldown, rows))
+            np.greater(until, state.tick, out=out[:, :, 3])
         else:
             out[:, :, 3] = 0.0
 

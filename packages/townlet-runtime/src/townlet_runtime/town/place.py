@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from townlet_runtime.town.actions import DIRECTIONS, SELECTORS, ActionTable, action_table
+from townlet_runtime.town.actions import DIRECTIONS, ActionTable, action_table
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import AffordanceSpec, AgentSpec, Effects, JobSpec, ObjectSpec, TownConfig
 from townlet_runtime.town.objects import OBJECT_TYPES
@@ -290,8 +290,6 @@ class Place:
     """[P]; the types that are present."""
     object_type: Ints
     """[W * O + 1]; index into `actions.types`."""
-    column_of_type: Ints
-    """[W * O + 1]; first of the columns of the targets that belong to that type."""
     capacity: Ints
     """[W * O + 1]; agents that can use it at the same time."""
     object_cell: Ints
@@ -365,7 +363,6 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         segments=segments.astype(np.int64),
         present=present,
         object_type=all_worlds(types),
-        column_of_type=all_worlds(types * len(SELECTORS)),
         capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
         needs_stock=np.tile(uses_stock[types], num_worlds),
         ways=build_ways(grid, objects, jobs, actions),

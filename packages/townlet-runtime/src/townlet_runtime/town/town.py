@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -20,7 +21,8 @@ from townlet_behavior import (
 from townlet_runtime.drawing.scene import Drawing, Scene
 from townlet_runtime.drawing.town import drawing_of, scene_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
+from townlet_runtime.simulation.interface import AGENTS, CommitmentColumns, SimulationSpec, Stepped, require_seeds
+from townlet_runtime.simulation.recorded import Room
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints, rows_of
@@ -121,7 +123,8 @@ class Town:
             ),
             option_ticks=config.option_ticks,
         )
-        self._no_finals = self._room(0)
+        self._no_finals = self._own_room(0)
+        self._room: Room = self._own_room
 
     def scripted(self, name: str) -> BatchController:
         """Return one of `behaviors`; agents with a schedule follow it in all of them."""
@@ -138,6 +141,10 @@ class Town:
     def drawing(self, *, world: int) -> Drawing:
         """Return the agents of a world as they are now."""
         return drawing_of(self.config, self.place, self.state, self.population.ids, world=world)
+
+    def write_into(self, rooms: Mapping[str, Room]) -> None:
+        """Write the observations, from the next view on, into memory that is lent; see `Filling`."""
+        self._room = rooms.get(AGENTS, self._own_room)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -331,17 +338,17 @@ class Town:
         self.state.relations.refresh(self.state.tick)
         return gather(self.state, self.place)
 
-    def _observe_last(self, slots: Ints) -> dict[str, NDArray[np.float32]]:
+    def _observe_last(self, slots: Ints) -> Mapping[str, NDArray[np.float32]]:
         """Return the observations [E, ...] of agents that end, before they go: of these alone, for they are few."""
         state, company = self.state, self._look_around()
         may_chat = self._resolver.may_chat(state, company.num_others)
         scores = chat_scores(state, company, may_chat) if np.count_nonzero(may_chat) else self._no_scores
         own_cell, meant = self._resolver.resolve_for(state, slots)
-        finals = self._room(len(slots))
+        finals = self._own_room(len(slots))
         self._observer.observe(state, Sight(slots, own_cell, meant, company, may_chat[slots], scores[slots]), finals)
         return finals
 
-    def _room(self, num_rows: int) -> dict[str, NDArray[np.float32]]:
+    def _own_room(self, num_rows: int) -> Mapping[str, NDArray[np.float32]]:
         return {name: np.empty((num_rows, *shape), np.float32) for name, shape in self.spec.observation_shapes.items()}
 
     def _observe(self) -> TownObserved:
@@ -353,7 +360,8 @@ class Town:
         chats_possible = bool(np.count_nonzero(may_chat))
         scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores
         slots, seen_mask = self._slots if rows is None else rows, rows_of(mask, rows)
-        observations = self._room(len(slots))
+        room = self._room(len(slots))
+        observations = {name: room[name] for name in self.spec.observation_shapes}
         sight = Sight(
             rows=rows,
             own_cell=rows_of(targets.own_cell, rows),

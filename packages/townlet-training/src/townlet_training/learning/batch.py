@@ -24,6 +24,7 @@ from townlet_training.learning.objective import (
 )
 from townlet_training.learning.rows import (
     action_rows,
+    at_rows,
     encode_rows,
     is_proposed,
     mask_rows,
@@ -33,7 +34,7 @@ from townlet_training.learning.rows import (
     require_same_actions,
     scaled_values_of,
 )
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 from townlet_trajectory import Kind, TrajectoryBatch
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ class PolicyRows(NamedTuple):
     labelled: Tensor
     """[P], 1.0 where the script proposed a legal action, else 0.0."""
 
-    def take(self, index: Tensor | slice) -> PolicyRows:
-        """The rows at `index`, in that order."""
-        mask = None if self.action_mask is None else self.action_mask[index]
-        columns = {name: column[index] for name, column in self._asdict().items() if name != "action_mask"}
+    def take(self, index: Tensor) -> PolicyRows:
+        """The rows at `index`, which is on the CPU, in that order."""
+        mask = None if self.action_mask is None else at_rows(self.action_mask, index)
+        columns = {name: at_rows(column, index) for name, column in self._asdict().items() if name != "action_mask"}
         return PolicyRows(action_mask=mask, **columns)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, Device
+from townlet_training.learning.descent import cross_entropy_slopes, head_slopes
 from townlet_training.learning.device import Placement, device_named
 from townlet_training.learning.fragments import features_of
 from townlet_training.learning.labels import (
@@ -25,7 +27,8 @@ from townlet_training.learning.labels import (
 )
 from townlet_training.learning.objective import balanced_weights, weighted_cross_entropy
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.learning.rows import CHUNK, params_of
+from townlet_training.learning.rows import CHUNK, params_of, side_by_side
+from townlet_training.network.gradients import TrunkGradient
 from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -131,11 +134,11 @@ class BCLearner:
             weight_decay=self._config.weight_decay,
             eps=_ADAM_EPS,
         )
-        errors_of = _errors_of(network, learned, self._config)
+        imitation = _Imitation(network, optimizer, learned, self._config)
         epochs, best, best_score = list[CloneEpoch](), 0, (-1.0, 0.0)
         best_weights: dict[str, Tensor] = {}
         for epoch in range(1, self._config.num_epochs + 1):
-            loss = self._pass(network, learned, errors_of, optimizer, epoch)
+            loss = self._pass(learned, imitation, optimizer, epoch)
             score = _judge(network, judged)
             epochs.append(CloneEpoch(epoch=epoch, loss=loss, held_out_accuracy=score[0]))
             on_epoch(epochs[-1])
@@ -154,40 +157,78 @@ class BCLearner:
             num_forbidden=learned.num_forbidden + judged.num_forbidden,
         )
 
-    def _pass(
-        self,
-        network: ActorCritic,
-        labelled: LabelSource,
-        errors_of: Callable[[Tensor, Tensor], Tensor],
-        optimizer: Optimizer,
-        epoch: int,
-    ) -> float:
+    def _pass(self, labelled: LabelSource, imitation: _Imitation, optimizer: Optimizer, epoch: int) -> float:
         """Learn from every label once, in a new order; their mean loss."""
         origin = f"cloning, epoch {epoch} of {self._config.num_epochs}, learning rate {self._config.learning_rate:g}"
-        losses = []
-        for part in labelled.shuffled(self._config.batch_size, epoch=epoch - 1, generator=self._generator):
-            inputs = part.inputs
-            if noise := self._config.input_noise:
-                # To first order a penalty on the slope of the loss: Bishop 1995, Training with Noise is Equivalent to
-                # Tikhonov Regularization.
-                inputs = inputs + noise * torch.randn(inputs.shape, generator=self._generator).to(inputs.device)
-            features = part.labelled(network.body(inputs, part.fragments).policy)
-            errors = errors_of(network.params(features, part.action_mask), part.actions)
-            optimizer.step(errors.mean(), origin)
-            losses.append(errors.detach().sum())
-        return torch.stack(losses).cpu().double().sum().item() / labelled.num_labels
+        total = 0.0
+        # A number that is too large stops the pass in `Optimizer.step`; numpy would warn of it, torch does not.
+        with np.errstate(all="ignore"):
+            for part in labelled.shuffled(self._config.batch_size, epoch=epoch - 1, generator=self._generator):
+                if noise := self._config.input_noise:
+                    # To first order a penalty on the slope of the loss: Bishop 1995, Training with Noise is Equivalent
+                    # to Tikhonov Regularization.
+                    shifts = noise * torch.randn(part.inputs.shape, generator=self._generator)
+                    part = part._replace(inputs=part.inputs + shifts.to(part.inputs.device))
+                loss, moved = imitation.differentiate(part)
+                optimizer.step(loss, origin, moved)
+                total += loss * len(part.actions)
+        return total / labelled.num_labels
 
 
-def _errors_of(network: ActorCritic, labelled: LabelSource, config: BCConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss [L] as a function of parameters [L, P] and labels: cross-entropy, with weights where asked."""
-    if config.class_weights == "none":
-        return lambda params, actions: -network.distribution.log_prob(params, actions)
-    sizes = class_sizes(labelled.schema)
-    if not sizes:
-        raise ConfigError(f"`class_weights` are of choices, not of numbers, got {config.class_weights}")
-    balanced = balanced_weights(labelled.counts, sizes).astype(np.float32)
-    weights = torch.from_numpy(balanced).to(network.value_scale.device)
-    return lambda params, actions: weighted_cross_entropy(params, actions, weights, sizes=sizes)
+class _Imitation:
+    """Cross-entropy of labels, with weights of classes where asked, and its gradient.
+
+    The trunk is differentiated by its equations, and so is the loss where actions are indices without weights; what is
+    left, and everything of a network on a device or with added blocks, by torch.
+    """
+
+    def __init__(self, network: ActorCritic, optimizer: Optimizer, labelled: LabelSource, config: BCConfig) -> None:
+        """Raises `ConfigError` if numbers are to have weights of classes."""
+        self._network, self._optimizer = network, optimizer
+        self._sizes = class_sizes(labelled.schema)
+        self._weights: Tensor | None = None
+        if config.class_weights != "none":
+            if not self._sizes:
+                raise ConfigError(f"`class_weights` are of choices, not of numbers, got {config.class_weights}")
+            balanced = balanced_weights(labelled.counts, self._sizes).astype(np.float32)
+            self._weights = torch.from_numpy(balanced).to(network.value_scale.device)
+        self._starts = np.array([0, *accumulate(self._sizes[:-1])])
+        self._trunk: TrunkGradient | None = None
+        if network.value_scale.device.type == "cpu" and network.policy.is_plain:
+            is_tanh = network.config.activation == "tanh"
+            self._trunk = TrunkGradient(network.policy, optimizer.gradients_of("policy."), is_tanh=is_tanh)
+        self._names = [name for name in optimizer.gradients if not name.startswith("front.")]
+
+    def differentiate(self, part: Labelled) -> tuple[float, Sequence[str]]:
+        """Write the gradient of the mean loss of `part`; return that loss, and the names of what has a gradient."""
+        with torch.set_grad_enabled(self._trunk is None or self._network.has_body):
+            features = part.labelled(self._network.body(part.inputs, part.fragments).policy)
+        if self._trunk is None:
+            loss = self._loss(self._network.outputs(features), part)
+            return loss.item(), self._optimizer.differentiate([loss])
+        outputs = self._trunk.outputs(features.detach().numpy())
+        if self._sizes and self._weights is None:
+            mean, slopes = cross_entropy_slopes(
+                outputs,
+                None if part.action_mask is None else np.logical_not(part.action_mask.numpy()),
+                side_by_side(part.actions.numpy()) + self._starts,
+                sizes=self._sizes,
+            )
+        else:
+            head = torch.from_numpy(outputs).requires_grad_()
+            loss = self._loss(self._network.completed(head), part)
+            mean, slopes = loss.item(), head_slopes(self._network, self._optimizer, loss, head)
+        before = self._trunk.descend(slopes, to_inputs=features.requires_grad)
+        if before is None:
+            return mean, self._names
+        return mean, [*self._names, *self._optimizer.differentiate([features], [torch.from_numpy(before)])]
+
+    def _loss(self, outputs: Tensor, part: Labelled) -> Tensor:
+        distribution = self._network.distribution
+        params = distribution.params(outputs, part.action_mask)
+        if self._weights is None:
+            return -distribution.log_prob(params, part.actions).mean()
+        return weighted_cross_entropy(params, part.actions, self._weights, sizes=self._sizes).mean()
 
 
 def right_labels(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.rates import HIGHEST_RATE, LOWEST_RATE
+from townlet_training.learning.update import HIGHEST_RATE, LOWEST_RATE
 from townlet_training.settings import (
     Count,
     NotNegative,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from townlet_training.errors import ConfigError
+from townlet_training.network.weights import lay_side_by_side
 
 if TYPE_CHECKING:
     from townlet_training.learning.config import Device
@@ -42,7 +43,12 @@ class Placement:
     def __init__(self, network: ActorCritic, device: torch.device) -> None:
         """`network` acts, on the CPU, and may be changed between two updates."""
         self._acting = network
-        self.learning = network if device == network.value_scale.device else copy.deepcopy(network).to(device)
+        self.learning = network
+        if device != network.value_scale.device:
+            self.learning = copy.deepcopy(network).to(device)
+            if device.type == "cpu":
+                # A copy's parameters lie anywhere. Elsewhere they stay: cuDNN has placed those of gated units itself.
+                lay_side_by_side(tuple(self.learning.parameters()))
 
     @contextlib.contextmanager
     def up_to_date(self) -> Iterator[ActorCritic]:

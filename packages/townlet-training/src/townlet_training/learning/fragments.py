@@ -18,7 +18,7 @@ from torch import Tensor
 
 from townlet_training.errors import ShapeError
 from townlet_training.learning.rows import CHUNK
-from townlet_training.network.features import Features, Fragments
+from townlet_training.network.memory import Features, Fragments
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic

@@ -26,7 +26,7 @@ from townlet_training.learning.rows import (
     require_same_actions,
     side_by_side,
 )
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 from townlet_trajectory import (
     ACTION_MASK,
     Box,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from townlet_training.learning.fragments import picked
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 
 if TYPE_CHECKING:
     from townlet_training.learning.batch import LearnerBatch, PolicyRows
@@ -20,14 +20,21 @@ class Minibatch(NamedTuple):
 
     rows: Tensor
     """[m] int64, in `LearnerBatch.inputs`."""
-    policy: PolicyRows
-    """[p] decisions."""
+    decided: Tensor
+    """[p] int64, in `decisions`."""
+    decisions: PolicyRows
+    """All those of the batch."""
     places: Tensor | None = None
     """[p] int64, of the decisions among `rows`; None: they have rows of their own."""
     valued: Tensor | None = None
     """[v] int64, among `rows`: those that the critic learns from; None: all."""
     fragments: Fragments | None = None
     """The stretches that `rows` are, for a memory."""
+
+    @property
+    def policy(self) -> PolicyRows:
+        """The p decisions, gathered."""
+        return self.decisions.take(self.decided)
 
     @property
     def num_valued(self) -> int:
@@ -61,10 +68,11 @@ def minibatches(
                 yield _together(batch, units[order[_part(len(units), part, num_minibatches)]], policy_index)
             continue
         policy_order = policy_index[order]
-        policy = batch.policy.take(policy_order[policy_order >= 0])
+        if num_policy < num_rows:
+            policy_order = policy_order[policy_order >= 0]
         for part in range(num_minibatches):
-            decisions = policy.take(_part(num_policy, part, num_minibatches))
-            yield Minibatch(rows=order[_part(num_rows, part, num_minibatches)], policy=decisions)
+            rows = order[_part(num_rows, part, num_minibatches)]
+            yield Minibatch(rows, policy_order[_part(num_policy, part, num_minibatches)], batch.policy)
 
 
 def _part(num_units: int, part: int, num_parts: int) -> slice:
@@ -81,5 +89,10 @@ def _together(batch: LearnerBatch, units: Tensor, policy_index: Tensor) -> Minib
     decided = policy_index[rows]
     places = (decided >= 0).nonzero().squeeze(1)
     return Minibatch(
-        rows=rows, policy=batch.policy.take(decided[places]), places=places, valued=valued, fragments=fragments
+        rows=rows,
+        decided=decided[places],
+        decisions=batch.policy,
+        places=places,
+        valued=valued,
+        fragments=fragments,
     )

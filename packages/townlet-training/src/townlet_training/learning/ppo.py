@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.batch import LearnerBatch, prepare
 from townlet_training.learning.config import Device, PPOConfig
+from townlet_training.learning.descent import descent_of
 from townlet_training.learning.device import Placement, device_named
 from townlet_training.learning.loss import Objective, Terms, moved_by
 from townlet_training.learning.minibatches import Minibatch, minibatches
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.learning.rates import HIGHEST_RATE, LOWEST_RATE, kl_adapted
 from townlet_training.learning.record import as_decided_by
-from townlet_training.learning.update import PPOUpdate
+from townlet_training.learning.update import HIGHEST_RATE, LOWEST_RATE, PPOUpdate, kl_adapted
 from townlet_trajectory import TrajectoryBatch
 
 if TYPE_CHECKING:
@@ -243,20 +244,24 @@ class PPOLearner:
         objective = Objective(
             network, learnable, config=config, num_minibatches=num_minibatches, kickstart_coef=kickstart_coef
         )
-        evaluated, grad_norms, stopped_early = list[tuple[Minibatch, Tensor]](), list[float](), False
-        for minibatch in minibatches(
-            learnable, num_minibatches=num_minibatches, num_epochs=config.num_epochs, generator=self._generator
-        ):
-            terms = objective.terms(minibatch, critic_only=critic_only)
-            evaluated.append((minibatch, torch.stack(terms).detach()))
-            stopped_early = config.target_kl is not None and terms.kl.item() > _KL_SLACK * config.target_kl
-            if stopped_early:
-                break
-            grad_norms.append(self._optimizer.step(terms.total_loss, learnable.extremes))
+        descent = descent_of(objective, self._optimizer)
+        evaluated, grad_norms, stopped_early = list[tuple[Minibatch, Terms[float]]](), list[float](), False
+        # A number that is too large stops the update in `Optimizer.step`; numpy would warn of it, torch does not.
+        with np.errstate(all="ignore"):
+            for minibatch in minibatches(
+                learnable, num_minibatches=num_minibatches, num_epochs=config.num_epochs, generator=self._generator
+            ):
+                terms = descent.evaluate(minibatch, critic_only=critic_only)
+                evaluated.append((minibatch, terms))
+                stopped_early = config.target_kl is not None and terms.kl > _KL_SLACK * config.target_kl
+                if stopped_early:
+                    break
+                moved = descent.differentiate()
+                grad_norms.append(self._optimizer.step(terms.total_loss, learnable.extremes, moved))
         if config.kl_target_lr is not None and not critic_only:
-            moved = moved_by(network, learnable)
-            if moved is not None:
-                self._kl_factor = kl_adapted(rate, moved, target=config.kl_target_lr) / planned
+            divergence = moved_by(network, learnable)
+            if divergence is not None:
+                self._kl_factor = kl_adapted(rate, divergence, target=config.kl_target_lr) / planned
         return _summary(learnable, evaluated, grad_norms, stopped_early=stopped_early, learning_rate=rate)
 
     def _set_rates(self, planned: float, *, adapts: bool) -> float:
@@ -277,28 +282,25 @@ class PPOLearner:
 
 def _summary(
     batch: LearnerBatch,
-    evaluated: Sequence[tuple[Minibatch, Tensor]],
+    evaluated: Sequence[tuple[Minibatch, Terms[float]]],
     grad_norms: Sequence[float],
     *,
     stopped_early: bool,
     learning_rate: float,
 ) -> PPOUpdate:
-    """Sum up the minibatches that were evaluated, each with its `Terms` [7], and the steps that were taken."""
-    table = torch.stack([terms for _, terms in evaluated]).cpu().double()
-    mean = dict(zip(Terms._fields, table.mean(dim=0).tolist(), strict=True))
-    highest = dict(zip(Terms._fields, table.amax(dim=0).tolist(), strict=True))
-    entropies, clip_fractions = (table[:, Terms._fields.index(name)] for name in ("entropy", "clip_fraction"))
-    advantages = batch.policy.advantages.cpu().double()
-    shares = [minibatch.policy.advantages for minibatch, _ in evaluated if len(minibatch.policy.advantages)]
-    deviations = [share.std(correction=0).item() for share in shares]
+    """Sum up the minibatches that were evaluated, each with its terms, and the steps that were taken."""
+    table = Terms(*np.array([terms for _, terms in evaluated]).T)
+    advantages = batch.policy.advantages.cpu().numpy().astype(np.float64)
+    shares = (advantages.take(minibatch.decided.numpy()) for minibatch, _ in evaluated)
+    deviations = [float(share.std()) for share in shares if len(share)]
     return PPOUpdate(
-        **mean,
-        entropy_std=entropies.std(correction=0).item(),
-        kl_max=highest["kl"],
-        clip_fraction_max=highest["clip_fraction"],
-        clip_triggered_minibatches=int((clip_fractions > 0.0).sum()),
-        adv_mean=advantages.mean().item() if len(advantages) else 0.0,
-        adv_std=advantages.std(correction=0).item() if len(advantages) else 0.0,
+        **{name: float(column.mean()) for name, column in table._asdict().items()},
+        entropy_std=float(table.entropy.std()),
+        kl_max=float(table.kl.max()),
+        clip_fraction_max=float(table.clip_fraction.max()),
+        clip_triggered_minibatches=int((table.clip_fraction > 0.0).sum()),
+        adv_mean=float(advantages.mean()) if len(advantages) else 0.0,
+        adv_std=float(advantages.std()) if len(advantages) else 0.0,
         adv_min_std=min(deviations, default=0.0),
         adv_zero_std_batches=deviations.count(0.0),
         grad_norm=sum(grad_norms) / max(len(grad_norms), 1),

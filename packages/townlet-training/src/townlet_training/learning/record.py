@@ -28,7 +28,7 @@ from townlet_training.learning.rows import (
     require_same_actions,
     side_by_side,
 )
-from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Fragments
 from townlet_trajectory import ArraySpec, Box, Kind, Source, TrajectoryBatch, default_decision_columns
 from townlet_trajectory.data.statistics import RunningMoments
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 CHUNK = 4096
 """Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
+_CACHED = 1024
+"""Rows evaluated at once in numpy: their hidden layers stay in the processor's cache."""
 
 
 def require_columns(batch: TrajectoryBatch | StepBatch, *names: str, otherwise: str = "") -> None:
@@ -186,7 +188,7 @@ def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:
         NonFiniteError: if one is not finite.
     """
     with torch.no_grad():
-        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(features, CHUNK)])
+        values = _said(network, "critic", features).squeeze(-1)
     _require_finite("values", values)
     return values
 
@@ -206,9 +208,25 @@ def params_of(network: ActorCritic, features: Tensor, action_mask: Tensor | None
         NonFiniteError: if an output is not finite, that of a forbidden action too.
     """
     with torch.no_grad():
-        outputs = torch.cat([network.outputs(chunk) for chunk in torch.split(features, CHUNK)])
+        outputs = network.completed(_said(network, "policy", features))
         _require_finite("log-probabilities", outputs)
         return network.distribution.params(outputs, action_mask)
+
+
+def _said(network: ActorCritic, part: Literal["policy", "critic"], features: Tensor) -> Tensor:
+    """Evaluate the head [N, O] of one of the trunks on `features` [N, F]."""
+    if features.device.type != "cpu":
+        trunk = network.policy if part == "policy" else network.critic
+        return torch.cat([trunk(chunk) for chunk in torch.split(features, CHUNK)])
+    # In numpy, as while acting: it takes two thirds to four fifths of the time.
+    array, twin = features.numpy(), network.twin.policy if part == "policy" else network.twin.critic
+    starts = range(0, max(len(array), 1), _CACHED)
+    return torch.from_numpy(np.concatenate([twin(array[start : start + _CACHED]) for start in starts]))
+
+
+def at_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """Return `rows` at `index`, which is on the CPU."""
+    return rows.index_select(0, index.to(rows.device))
 
 
 def _require_finite(stage: str, outputs: Tensor) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from townlet_training.network.body import ArrayBody
     from townlet_training.network.distributions import Distribution
 
+# Arrays without axes take part in a sum faster than Python's numbers.
+_LOW, _HIGH, _FLOAT32 = np.array(-CLIP, np.float32), np.array(CLIP, np.float32), np.dtype(np.float32)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayNetwork:
@@ -66,13 +69,22 @@ class ArrayNetwork:
             return encoded
         encoded = encoded - self.mean
         encoded /= self.std
-        np.maximum(encoded, -CLIP, out=encoded)
-        return np.minimum(encoded, CLIP, out=encoded)
+        np.maximum(encoded, _LOW, out=encoded)
+        return np.minimum(encoded, _HIGH, out=encoded)
 
     def evaluated(
         self, encoded: Floats, state: Floats | None, *, with_values: bool
     ) -> tuple[Floats, Floats | None, Floats | None]:
-        """Compute the outputs of the policy [N, P], scaled values [N] and the next state [N, S]; see `Acting.acted`."""
+        """Do one forward pass.
+
+        Args:
+            encoded: [N, F].
+            state: [N, S]; None without a memory.
+            with_values: whether the critic is asked.
+
+        Returns:
+            Outputs of the policy before any mask [N, P], scaled values [N], None without, and the next state.
+        """
         seen = by_critic = encoded
         after = None
         if self.front is not None:
@@ -153,7 +165,7 @@ def side_by_side(observations: Sequence[Floats]) -> Floats:
     """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32; new memory where there is more
     than one."""
     first = observations[0]
-    if len(observations) == 1 and first.ndim == 2 and first.dtype == np.float32 and first.flags.c_contiguous:
+    if len(observations) == 1 and first.ndim == 2 and first.dtype == _FLOAT32 and first.flags.c_contiguous:
         return first
     # The size is said, not left to numpy to find: of no rows it cannot be found.
     flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]

@@ -17,10 +17,11 @@ from townlet_training.network.blocks import Wiring, num_inputs_of
 from townlet_training.network.body import body_of
 from townlet_training.network.distributions import Categorical, Distribution
 from townlet_training.network.encoders import encoder_kinds
-from townlet_training.network.features import Features, Fragments
 from townlet_training.network.gaussian import Gaussian, distribution_of
+from townlet_training.network.memory import Features, Fragments
 from townlet_training.network.statistics import CLIP, Normalized
 from townlet_training.network.trunk import AddedInputs, Floats, Trunk
+from townlet_training.network.weights import lay_side_by_side
 from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.data.checks import is_finite
 
@@ -101,6 +102,7 @@ class ActorCritic(Normalized):
         self.front = body_of(self.observation_shapes, critic_only, self.kinds, config, generator=generator)
         self._build_trunks(wiring, generator)
         self.add_buffers()
+        lay_side_by_side(tuple(self.parameters()))
         self._twin: ArrayNetwork | None = None
 
     def _build_trunks(self, wiring: Wiring | None, generator: torch.Generator) -> None:
@@ -235,7 +237,10 @@ class ActorCritic(Normalized):
 
     def outputs(self, features: Tensor) -> Tensor:
         """What the policy says before any mask, [N, P], of its features [N, Fp]: input of `distribution.params`."""
-        head: Tensor = self.policy(features)
+        return self.completed(self.policy(features))
+
+    def completed(self, head: Tensor) -> Tensor:
+        """`outputs` [N, P] of what the policy's head says [N, H]: a Gaussian's deviations are not of the head."""
         if self.policy_log_std is None:
             return head
         return torch.cat([head, self.policy_log_std.expand_as(head)], dim=1)
@@ -302,6 +307,13 @@ class ActorCritic(Normalized):
         """
         return PolicyAlone(self)
 
+    @property
+    def twin(self) -> ArrayNetwork:
+        """Its parts in numpy, of a network on the CPU."""
+        if self._twin is None:
+            self._twin = ArrayNetwork.of(self)
+        return self._twin
+
     def acted(
         self,
         observations: Mapping[str, Floats],
@@ -324,9 +336,7 @@ class ActorCritic(Normalized):
         Raises:
             ShapeError, ActionMaskError, NonFiniteError: as `act`.
         """
-        if self._twin is None:
-            self._twin = ArrayNetwork.of(self)
-        twin = self._twin
+        twin = self.twin
         encoded = twin.encoded(observations)
         if action_mask is not None:
             twin.distribution.require_legal(action_mask, num_rows=len(encoded))

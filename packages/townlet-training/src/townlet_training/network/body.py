@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.network.blocks import num_inputs_of
 from townlet_training.network.encoders import Encoders
-from townlet_training.network.features import Features, Fragments
-from townlet_training.network.memory import ArrayMemory, Floats, Frames, GatedUnit, Memory
+from townlet_training.network.memory import ArrayMemory, Features, Floats, Fragments, Frames, GatedUnit, Memory
 from townlet_training.network.trunk import activate, hidden_layers, view_of
 
 if TYPE_CHECKING:

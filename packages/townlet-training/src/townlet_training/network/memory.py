@@ -1,5 +1,7 @@
 """Memory of a policy: a gated recurrent unit, or the last frames; over whole fragments, and one step at a time.
 
+Fragments are the stretches of rows that a memory goes through, features what policy and critic are computed from.
+
     r = σ(W_ir x + b_ir + W_hr h + b_hr)                gated recurrent unit, Cho et al. 2014 (arXiv:1406.1078);
     z = σ(W_iz x + b_iz + W_hz h + b_hz)                the reset gate after the product, as torch and cuDNN have it
     n = tanh(W_in x + b_in + r ∘ (W_hn h + b_hn))
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,13 +24,63 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from townlet_training.network.features import Fragments
+from townlet_training.errors import ShapeError
 from townlet_training.network.trunk import initialized_gru
 
 if TYPE_CHECKING:
     from townlet_training.network.config import Initialization
 
 Floats = NDArray[np.float32]
+
+
+class Fragments(NamedTuple):
+    """R rows in B fragments: consecutive ticks of one agent, one fragment after the other.
+
+    Examples:
+        >>> import torch
+        >>> from townlet_training.network.memory import Fragments
+        >>> fragments = Fragments(torch.tensor([0, 2, 5]), torch.zeros(2, 4))  # two rows, then three
+        >>> fragments.lengths.tolist()
+        [2, 3]
+    """
+
+    offsets: Tensor
+    """[B + 1] int64 on the CPU, from 0 to R: fragment b has the rows `offsets[b]` up to `offsets[b + 1]`, at least
+    one."""
+    states: Tensor
+    """[B, S]; the memory before the first row of each."""
+
+    @classmethod
+    def single_steps(cls, states: Tensor) -> Fragments:
+        """Make those of N rows with a state each, [N, S]."""
+        return cls(torch.arange(len(states) + 1), states)
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] int64, rows of each."""
+        return self.offsets.diff()
+
+    def require(self, num_rows: int, state_size: int) -> None:
+        """Raise `ShapeError` unless these are fragments of `num_rows` rows and of states of `state_size` numbers."""
+        shape, size = tuple(self.states.shape), len(self.offsets) - 1
+        if shape != (size, state_size):
+            raise ShapeError(f"`states` must be [{size}, {state_size}], got {shape}")
+        if int(self.offsets[0]) != 0 or int(self.offsets[-1]) != num_rows or bool((self.lengths < 1).any()):
+            raise ShapeError(
+                f"`offsets` must rise from 0 to {num_rows}, got {self.offsets[:1].tolist()} to "
+                f"{self.offsets[-1:].tolist()} with {int((self.lengths < 1).sum())} empty fragments"
+            )
+
+
+class Features(NamedTuple):
+    """The inputs of the trunks of policy and critic."""
+
+    policy: Tensor
+    """[R, Fp]."""
+    critic: Tensor
+    """[R, Fc]; the same tensor where both see the same."""
+    states: Tensor | None
+    """[B, S]; the memory after the last row of each fragment; None without a memory."""
 
 
 class ArrayMemory(Protocol):
@@ -79,8 +131,7 @@ class Frames(Memory):
 
     Examples:
         >>> import torch
-        >>> from townlet_training.network.features import Fragments
-        >>> from townlet_training.network.memory import Frames
+        >>> from townlet_training.network.memory import Fragments, Frames
         >>> frames = Frames(num_inputs=1, num_frames=3)
         >>> outputs, after = frames(torch.tensor([[1.0], [2.0]]), Fragments(torch.tensor([0, 2]), torch.zeros(1, 2)))
         >>> outputs.tolist(), after.tolist()
@@ -134,8 +185,7 @@ class GatedUnit(Memory):
 
     Examples:
         >>> import torch
-        >>> from townlet_training.network.features import Fragments
-        >>> from townlet_training.network.memory import GatedUnit
+        >>> from townlet_training.network.memory import Fragments, GatedUnit
         >>> memory = GatedUnit(2, 8, "orthogonal", generator=torch.Generator().manual_seed(0))
         >>> outputs, after = memory(torch.ones(5, 2), Fragments(torch.tensor([0, 2, 5]), torch.zeros(2, 8)))
         >>> outputs.shape, bool((outputs[[1, 4]] == after).all())

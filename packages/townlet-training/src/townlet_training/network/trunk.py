@@ -110,6 +110,12 @@ class Trunk(nn.Module):
             outputs = torch.cat([outputs, *(product(hidden) for product in self.added_outputs.values())], dim=1)
         return outputs if self.order is None else outputs.index_select(1, self.order)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are layers and a head alone, which read all inputs and give all outputs in their order."""
+        added = self.added_inputs or self.added_outputs
+        return not added and self.columns is None and self.order is None
+
     def linear_layers(self) -> list[nn.Linear]:
         """Return the layers with weights, first to last, without added blocks."""
         return [layer for layer in self._layers if isinstance(layer, nn.Linear)]

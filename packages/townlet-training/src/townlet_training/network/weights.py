@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,17 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     """A detached copy of every parameter and buffer by name, in the order of the names."""
     state: Mapping[str, Tensor] = network.state_dict()
     return {name: state[name].detach().clone().contiguous() for name in sorted(state)}
+
+
+def lay_side_by_side(parameters: Sequence[nn.Parameter]) -> None:
+    """Move `parameters` into one piece of memory, in their order, so that an optimizer finds a single tensor there.
+
+    Views of their former memory do not follow: to be called before there are any.
+    """
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+    parts = flat.split([parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.data = part.view(parameter.shape)
 
 
 def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

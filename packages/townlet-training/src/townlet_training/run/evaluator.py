@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from townlet_trajectory.evaluation.interfaces import (
     Evaluator,
     derive_seed,
     final_seeds,
+    promotion_seeds,
     ratio_seeds,
     selection_seeds,
 )
@@ -61,6 +63,20 @@ Actors = Mapping[str, Actor]
 Seeds = NDArray[np.int64]
 _RATIO_LEVEL = 0.1
 """Chance that a bound of the comparison that moves a ratio is on the wrong side of the mean."""
+
+
+@runtime_checkable
+class AheadEvaluator(Protocol):
+    """An evaluator that can play episodes before they are asked for, beside what else goes on."""
+
+    def play_ahead(self, players: Mapping[str, Actor] | str, *, seeds: NDArray[np.int64], sample: bool) -> None:
+        """Begin what `evaluate` or `baseline` will be asked for; they answer as they would without.
+
+        Args:
+            players: policies, as they are now, or the name of a behavior.
+            seeds: [n], all that will be asked for at once.
+            sample: as of `evaluate`; false for a behavior.
+        """
 
 
 class RunEvaluator:
@@ -98,6 +114,8 @@ class RunEvaluator:
         self._before_each = before_each
         self._opponents = opponents
         self._zero = zero_of(config.baselines)
+        # A zero that is not that of the scores says nothing in an evaluation.
+        self._names_of_selection = [name for name in config.baselines if name not in ZEROS or name == self._zero]
 
     @property
     def has_world(self) -> bool:
@@ -112,6 +130,30 @@ class RunEvaluator:
     def baseline(self, name: str, seeds: Seeds) -> EpisodeScores:
         """Let a behavior without weights play the episodes of `seeds` [n]."""
         return self._played(name, seeds, lambda world: world.baseline(name, seeds=seeds))
+
+    def play_ahead(self) -> None:
+        """Announce the episodes of the baselines, which nothing of the run changes, to an evaluator that can use it.
+
+        In the order in which they are needed: those of selection that are not known yet, of the final score, and of
+        the passes of the promotion, where each of them is better.
+        """
+        if not isinstance(self._evaluator, AheadEvaluator):
+            return
+        config, passes = self._config, self._config.promotion
+        selection = selection_seeds(config.eval_episodes)
+        blocks = [(name, selection) for name in self._names_of_selection if name not in self._kept_scores()]
+        blocks += [(name, final_seeds(config.final_episodes)) for name in config.baselines]
+        if SCRIPTED in config.baselines:
+            numbers = range(passes.required_passes)
+            blocks += [(SCRIPTED, promotion_seeds(config.seed, number, passes.num_episodes)) for number in numbers]
+        for name, seeds in blocks:
+            self._evaluator.play_ahead(name, seeds=seeds, sample=False)
+
+    def play_clone_ahead(self, clone: Callable[[], Actors]) -> None:
+        """Announce the episodes of the clone in the final score; its weights stay as they are."""
+        if isinstance(self._evaluator, AheadEvaluator):
+            seeds, sample = final_seeds(self._config.final_episodes), self._config.acting == "sampled"
+            self._evaluator.play_ahead(clone(), seeds=seeds, sample=sample)
 
     def selection_scores(self, actors: Actors) -> EpisodeScores:
         """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
@@ -133,10 +175,9 @@ class RunEvaluator:
         Returns:
             The record for the run's history.
         """
-        # A zero that is not that of the scores says nothing here.
-        names = [name for name in self._config.baselines if name not in ZEROS or name == self._zero]
         with self._clock.measure("evaluation"):
-            means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
+            count = len(scores.seeds)
+            means = {name: self._baseline_of_selection(name, count).mean for name in self._names_of_selection}
             interval = mean_interval(
                 scores.returns,
                 level=0.05,

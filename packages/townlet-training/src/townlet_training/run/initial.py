@@ -11,14 +11,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from townlet_training.errors import CheckpointError, ConfigError, TrainingError
+from townlet_training.groups import join_groups
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
-from townlet_training.network.weights import require_finite, weights_digest
+from townlet_training.network.weights import require_finite, weights_digest, weights_of
 from townlet_training.run.agent_groups import network_of
 from townlet_training.run.checkpoint import MAX_CHECKPOINT_BYTES, CheckpointStore, parse_tensors, read_checkpoint
 from townlet_training.run.directory import CHECKPOINTS_NAME
 from townlet_trajectory import ArtifactError
+from townlet_trajectory.evaluation.interfaces import AnyActor
 from townlet_trajectory.storage.json import readable_json
 from townlet_trajectory.storage.manifest import read_directory, write_directory
 
@@ -39,6 +41,8 @@ class _Record:
 
 _RECORD = TypeAdapter(_Record)
 _SCHEMA_VERSION = 1
+_SIZE = 8
+"""Bytes of the length of the record before a policy in one piece."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +81,37 @@ class InitialPolicy:
             raise ConfigError(f"the policy has the agent groups {_listed(self.specs)}, the world {_listed(specs)}")
         return {group: _with_blocks(self.specs[group], spec) for group, spec in specs.items()}
 
+    @classmethod
+    def of(cls, networks: Mapping[str, ActorCritic], specs: Mapping[str, PolicySpec]) -> InitialPolicy:
+        """Copy the weights of networks of one config; both arguments are by agent group."""
+        weights = join_groups({group: weights_of(network) for group, network in networks.items()})
+        return cls(specs=specs, network=next(iter(networks.values())).config, weights=weights)
+
+    def packed(self) -> bytes:
+        """Return everything in one piece, for another process."""
+        files = self._files()
+        record, weights = files[_RECORD_NAME], files[_WEIGHTS]
+        return len(record).to_bytes(_SIZE, "big") + record + weights
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> InitialPolicy:
+        """Invert `packed`.
+
+        Raises:
+            CheckpointError: if `data` is something else.
+        """
+        record, weights = data[_SIZE:], data[_SIZE + int.from_bytes(data[:_SIZE], "big") :]
+        return cls._of_files({_RECORD_NAME: record[: len(record) - len(weights)], _WEIGHTS: weights}, Path("a message"))
+
+    def _files(self) -> dict[str, bytes]:
+        record = _Record(
+            schema_version=_SCHEMA_VERSION, specs=self.specs, network=self.network, weights_sha256=self.sha256
+        )
+        return {
+            _WEIGHTS: safetensors.torch.save(dict(self.weights)),
+            _RECORD_NAME: readable_json(_RECORD.dump_python(record, mode="json")),
+        }
+
     def write(self, path: Path) -> None:
         """Write the directory `path`, which must not exist, all at once.
 
@@ -85,14 +120,7 @@ class InitialPolicy:
             NonFiniteError: if a weight is not finite.
         """
         require_finite(self.weights, stage="initial policy")
-        record = _Record(
-            schema_version=_SCHEMA_VERSION, specs=self.specs, network=self.network, weights_sha256=self.sha256
-        )
-        files = {
-            _WEIGHTS: safetensors.torch.save(dict(self.weights)),
-            _RECORD_NAME: readable_json(_RECORD.dump_python(record, mode="json")),
-        }
-        write_directory(path, files)
+        write_directory(path, self._files())
 
     @classmethod
     def read(cls, path: Path) -> InitialPolicy:
@@ -107,6 +135,10 @@ class InitialPolicy:
             raise CheckpointError(error.path, error.stage, error.reason) from error
         if files.keys() != {_WEIGHTS, _RECORD_NAME}:
             raise CheckpointError(path, "verify", f"expected {_RECORD_NAME} and {_WEIGHTS}, got {sorted(files)}")
+        return cls._of_files(files, path)
+
+    @classmethod
+    def _of_files(cls, files: Mapping[str, bytes], path: Path) -> InitialPolicy:
         try:
             record = _RECORD.validate_json(files[_RECORD_NAME], strict=True)
         except ValidationError as error:
@@ -120,6 +152,18 @@ class InitialPolicy:
         if weights_digest(weights) != record.weights_sha256:
             raise CheckpointError(path, "verify", f"the weights are not those of {record.weights_sha256}")
         return cls(specs=record.specs, network=record.network, weights=weights)
+
+
+def packed_actors(specs: Mapping[str, PolicySpec], actors: Mapping[str, AnyActor]) -> bytes | None:
+    """Pack the policies that `actors` are; both arguments are by agent group.
+
+    Returns:
+        The bytes that `InitialPolicy.unpacked` takes; None where one of them is no network.
+    """
+    networks = {group: actor for group, actor in actors.items() if isinstance(actor, ActorCritic)}
+    if networks.keys() != actors.keys():
+        return None
+    return InitialPolicy.of(networks, {group: specs[group] for group in networks}).packed()
 
 
 def initial_of_run(run_dir: Path) -> InitialPolicy:

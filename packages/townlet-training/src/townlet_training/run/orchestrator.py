@@ -127,17 +127,14 @@ class TrainingOrchestrator:
         specs, has_world = self._learners.specs, collector is not None and evaluator is not None
         require_origin(config.mode, data, specs.keys(), has_world=has_world, begins_trained=initial is not None)
         collector, evaluator = self._learners.opponents.against(collector, evaluator)
-        self._config = config
+        self._config, self._run_dir = config, run_dir
         self._experience = RunExperience(collector, run_dir=run_dir)
-        self._run_dir = run_dir
-        self._data = data
-        self._resume = resume
+        self._data, self._resume = data, resume
         self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
-        first_total = self._earlier[0].total_env_steps if self._earlier else None
         self._schedule, num_evaluations = None, 0
         if config.mode != "bc":
-            from_data, clones = data is not None, initial is None
-            self._schedule = plan(config, from_data=from_data, clones=clones, first_total=first_total)
+            total = self._earlier[0].total_env_steps if self._earlier else None
+            self._schedule = plan(config, from_data=data is not None, clones=initial is None, first_total=total)
             num_evaluations = self._schedule.num_evaluations
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
         self._sinks = RunSinks(config.metrics, run_dir)
@@ -179,9 +176,12 @@ class TrainingOrchestrator:
                 self._directory.begin_log()
                 self._save(interim=True)
             self._sinks.begin(begun_at=self._state.env_steps)
+            self._evaluator.play_ahead()
             try:
                 if not self._state.history.prepared:
                     self._prepare()
+                if self._state.history.clone is not None:
+                    self._evaluator.play_clone_ahead(partial(self._networks_of, self._state.history.clone))
                 if self._schedule is not None:
                     self._train(self._schedule)
             except Interrupted:

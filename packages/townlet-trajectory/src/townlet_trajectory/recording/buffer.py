@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,95 +23,14 @@ from townlet_trajectory.data.schema import REWARD_TERM, ArraySpec, TrajectorySch
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ShapeError
 from townlet_trajectory.recording.roster import Presence
+from townlet_trajectory.recording.segment import Kept, Segment, TickRows, scalar_layout_of
 
 _FLOAT32 = np.dtype(np.float32)
-_ALIGNMENT = 8
 NO_TERMS: Mapping[str, NDArray[np.float32]] = {}
 """A reward without named parts."""
 
 # The stubs of numpy call an array a buffer from Python 3.12 on only.
 _bytes_of: Callable[[tuple[Array, ...]], bytes] = b"".join  # type: ignore[assignment]
-
-
-TickRows = tuple[int, int, int, Presence]
-"""The complete rows of one tick: the tick, how many, the first one's place in the segment, whose they are. A plain
-tuple, for one is made at every tick."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScalarLayout:
-    """Places in memory of the decisions without a shape, of the reward and of its parts.
-
-    They are bytes: of a tick of N rows there are first N values of one column, then N of the next, so that one call
-    writes them all, however many columns there are. The widest dtypes come first, so that every value is aligned.
-    """
-
-    columns: Mapping[str, tuple[int, np.dtype[np.generic]]]
-    """Bytes of a row before it, and dtype, by name, in the order they are kept."""
-    reward: int
-    """Bytes of a row before the reward, which comes behind the decisions."""
-    terms: Mapping[str, tuple[int, np.dtype[np.generic]]]
-    """Of the parts of the reward, which come behind it."""
-    row_bytes: int
-    """Bytes of a row, a multiple of 8."""
-
-
-def scalar_layout_of(schema: TrajectorySchema) -> ScalarLayout:
-    """The layout for the decisions of `schema`."""
-    parts = [REWARD_TERM + term for term in schema.reward_terms]
-    dtypes = {name: spec.numpy_dtype for name, spec in schema.decisions.items() if not spec.shape and name not in parts}
-    columns, end = {}, 0
-    for name in sorted(dtypes, key=lambda name: -dtypes[name].itemsize):
-        columns[name] = (end, dtypes[name])
-        end += dtypes[name].itemsize
-    reward = _aligned(end, _FLOAT32.itemsize)
-    terms = {name: (reward + (index + 1) * _FLOAT32.itemsize, _FLOAT32) for index, name in enumerate(parts)}
-    size = reward + (len(parts) + 1) * _FLOAT32.itemsize
-    return ScalarLayout(columns=columns, reward=reward, terms=terms, row_bytes=_aligned(size, _ALIGNMENT))
-
-
-class Segment:
-    """Room for `capacity` rows; memory is taken once, and never moved."""
-
-    def __init__(self, schema: TrajectorySchema, layout: ScalarLayout, capacity: int) -> None:
-        self.capacity = capacity
-        self.ticks: deque[TickRows] = deque()
-        """The ticks that are kept, oldest first; their rows are consecutive."""
-        self.tensors: dict[str, Array] = {
-            name: np.empty((capacity, *spec.shape), spec.dtype)
-            for name, spec in {**schema.observations, **schema.decisions}.items()
-            if name not in layout.columns and name not in layout.terms
-        }
-        """The observations, and the decisions with a shape, each [capacity, ...]."""
-        self._layout = layout
-        self._bytes = np.empty(capacity * layout.row_bytes, np.uint8)
-        self.scalars = self._bytes.data
-        """The other columns, as the layout says."""
-
-    def column(self, name: str) -> Array:
-        """The kept rows of an observation or a decision; not to be written to."""
-        if name in self.tensors:
-            return self.tensors[name][self._rows]
-        return self._scalar(*(self._layout.columns[name] if name in self._layout.columns else self._layout.terms[name]))
-
-    def rewards(self) -> Array:
-        """The rewards of the kept rows."""
-        return self._scalar(self._layout.reward, _FLOAT32)
-
-    @property
-    def _rows(self) -> slice:
-        if not self.ticks:
-            return slice(0, 0)
-        last = self.ticks[-1]
-        return slice(self.ticks[0][2], last[2] + last[1])
-
-    def _scalar(self, before: int, dtype: np.dtype[np.generic]) -> Array:
-        rows, itemsize = self._rows, dtype.itemsize
-        sizes, firsts = np.array([tick[1:3] for tick in self.ticks], np.int64).reshape(-1, 2).T
-        # Row r of the N rows of a tick that begin at row f is at byte f · row_bytes + N · before + (r - f) · itemsize.
-        shifts = firsts * (self._layout.row_bytes // itemsize - 1) + sizes * (before // itemsize)
-        values: Array = self._bytes.view(dtype)[np.arange(rows.start, rows.stop) + np.repeat(shifts, sizes)]
-        return values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,6 +41,19 @@ class Rows:
     decisions: Mapping[str, Array]
     rewards: NDArray[np.float32]
     ticks: NDArray[np.int64]
+
+
+class _Lent(NamedTuple):
+    """Rows that the observations of the next tick may be written to."""
+
+    segment: Segment
+    first: int
+    num_rows: int
+    arrays: Mapping[str, Array]
+    """Of the observations, each [num_rows, ...]."""
+
+
+_NOTHING: Mapping[str, Array] = {}
 
 
 class RolloutBuffer:
@@ -152,7 +84,9 @@ class RolloutBuffer:
         self._free: list[Segment] = []
         self._num_rows = 0
         self._tick = -1
-        self._start = 0
+        self._start = self._end = 0
+        """First row of the tick in progress, and the first one behind it; equal between two ticks."""
+        self._lent: _Lent | None = None
         self._expect(0)
 
     @property
@@ -165,26 +99,40 @@ class RolloutBuffer:
         """Tick of the oldest complete row, None when there is no row."""
         return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
 
+    def lend(self, num_rows: int) -> Mapping[str, Array]:
+        """Return arrays [num_rows, ...] for the observations of the next tick, which `begin` then keeps uncopied."""
+        segment, first = self._segment, self._end
+        if first + num_rows > segment.capacity:
+            segment, first = self._spare(num_rows), 0
+        rows = slice(first, first + num_rows)
+        arrays = {name: segment.tensors[name][rows] for name in self._schema.observations}
+        self._lent = _Lent(segment, first, num_rows, arrays)
+        return arrays
+
     def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
         """Begin a tick of `num_rows` rows with its observations; see `TrajectoryService.begin_tick`."""
-        if self._start + num_rows > self._segment.capacity:
-            self._extend(num_rows)
         if num_rows != self._size:
             self._expect(num_rows)
         self._tick = tick
         if len(observations) != len(self._observations):
             refuse_names("observations", observations, self._schema.observations)
+        there = _NOTHING if self._lent is None else self._take_back(self._lent, observations)
+        if there is _NOTHING and self._start + num_rows > self._segment.capacity:
+            self._go_to(self._spare(num_rows))
+        self._end = self._start
         rows, stores = slice(self._start, self._start + num_rows), self._segment.tensors
         try:
             for name, dtype, shape, must_be_finite in self._observations:
                 column = observations[name]
                 if column.dtype != dtype or column.shape != shape:
                     refuse_column(name, column, dtype, shape)
-                stores[name][rows] = column
+                if name not in there:
+                    stores[name][rows] = column
                 if must_be_finite and not is_finite(column):
                     refuse_infinite(name, column, tick)
         except KeyError:
             refuse_names("observations", observations, self._schema.observations)
+        self._end = rows.stop
 
     def decide(self, columns: Mapping[str, Array]) -> None:
         """Take the decision columns of the tick, each [N, ...]; `SchemaError`, `ShapeError` as in `begin`."""
@@ -234,7 +182,7 @@ class RolloutBuffer:
             self._segment.scalars[first : first + len(block)] = block
             self._segment.ticks.append((self._tick, size, start, presence))
             self._num_rows += size
-            self._start = start + size
+            self._start = self._end
 
     def drop(self, num_rows: int) -> int:
         """Forget the oldest ticks that have together at least `num_rows` rows, and return how many they have."""
@@ -271,22 +219,14 @@ class RolloutBuffer:
             places = np.arange(self._num_rows)
         ticks, rewards = np.empty_like(places), np.empty(len(places), np.float32)
         ticks[places] = np.repeat(blocks[:, 0], blocks[:, 1])
-        rewards[places] = np.concatenate([segment.rewards() for segment in self._segments])
+        kept = [segment.kept() for segment in self._segments]
+        rewards[places] = np.concatenate([part.rewards() for part in kept])
         return Rows(
-            observations={name: self._column(name, spec, places) for name, spec in self._schema.observations.items()},
-            decisions={name: self._column(name, spec, places) for name, spec in self._schema.decisions.items()},
+            observations={name: _column(name, spec, kept, places) for name, spec in self._schema.observations.items()},
+            decisions={name: _column(name, spec, kept, places) for name, spec in self._schema.decisions.items()},
             rewards=rewards,
             ticks=ticks,
         )
-
-    def _column(self, name: str, spec: ArraySpec, places: NDArray[np.int64]) -> Array:
-        column: Array = np.empty((len(places), *spec.shape), spec.dtype)
-        first = 0
-        for segment in self._segments:
-            part = segment.column(name)
-            column[places[first : first + len(part)]] = part
-            first += len(part)
-        return column
 
     def _check_finite(self, name: str, column: Array) -> None:
         if column.dtype != _FLOAT32 or column.shape != self._shape:
@@ -309,17 +249,33 @@ class RolloutBuffer:
                 refuse_column(name, column, dtype, shape)
             self._segment.tensors[name][rows] = column
 
-    def _extend(self, num_rows: int) -> None:
-        """Let the next rows be the first of a segment that has room for `num_rows`."""
-        if not self._segment.ticks:
-            self._free.append(self._segments.pop())
+    def _take_back(self, lent: _Lent, observations: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Let the tick begin where its observations are already; return those that are."""
+        self._lent = None
+        there = {name: array for name, array in lent.arrays.items() if observations.get(name) is array}
+        # Rows of a segment are consecutive: after a tick that was begun in vain there would be a gap.
+        if not there or (lent.segment is self._segment and lent.first != self._start):
+            return _NOTHING
+        if lent.segment is not self._segment:
+            self._go_to(lent.segment)
+        return there
+
+    def _spare(self, num_rows: int) -> Segment:
+        """Return a free segment that has room for `num_rows`."""
         self._free = [segment for segment in self._free if segment.capacity >= num_rows]
         if not self._free:
             # A multiple of the rows of a tick: while these stay as many, no row is left over.
             capacity = num_rows * max(1, self._chunk_rows // num_rows)
             self._free.append(Segment(self._schema, self._layout, capacity))
-        self._segment = self._free.pop()
-        self._segments.append(self._segment)
+        return self._free[-1]
+
+    def _go_to(self, segment: Segment) -> None:
+        """Let the next rows be the first of a free segment."""
+        self._free.remove(segment)
+        if not self._segment.ticks:
+            self._free.append(self._segments.pop())
+        self._segment = segment
+        self._segments.append(segment)
         self._start = 0
 
     def _expect(self, num_rows: int) -> None:
@@ -347,5 +303,11 @@ def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Array]], tuple[Arr
     return lambda columns: tuple(columns[name] for name in names)
 
 
-def _aligned(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment
+def _column(name: str, spec: ArraySpec, kept: list[Kept], places: NDArray[np.int64]) -> Array:
+    column: Array = np.empty((len(places), *spec.shape), spec.dtype)
+    first = 0
+    for rows in kept:
+        part = rows.column(name)
+        column[places[first : first + len(part)]] = part
+        first += len(part)
+    return column

@@ -31,7 +31,8 @@ class EpisodeLabels:
 
     def keep(self, numbers: NDArray[np.int64]) -> None:
         """Forget the labels of all trajectories but `numbers` [K]."""
-        self._by_number = {one: self._by_number[one] for one in numbers.tolist() if one in self._by_number}
+        if self._by_number:
+            self._by_number = {one: self._by_number[one] for one in numbers.tolist() if one in self._by_number}
 
 
 class Meant(NamedTuple):

@@ -42,9 +42,9 @@ _TICK, _DECISIONS, _OUTCOME = _Stage
 class TrajectoryService:
     """Records every agent at every tick in flat columns, and hands them out as trajectories.
 
-    One tick is `begin_tick`, `record_decisions`, any number of `add_rewards`, `record_outcome`. The rows of a tick are
-    the agents present at it, by ascending slot; all arrays of a tick have these rows, and are copied. The number of
-    Python operations of a tick does not depend on the number of agents.
+    One tick is `begin_tick`, `record_decisions`, any number of `add_rewards`, `record_outcome`. Its rows are the agents
+    present, by ascending slot; all arrays have these rows, and are copied, but for those that `lend` gave. The number
+    of Python operations of a tick does not depend on the number of agents.
 
     Examples:
         >>> import numpy as np
@@ -91,10 +91,8 @@ class TrajectoryService:
             raise ShapeError(f"`chunk_rows` and `max_rows` must be at least 1, got {chunk_rows} and {max_rows}")
         # Room is freed by the segment: where rows are dropped little by little, segments are small parts of all rows.
         most = -(-max_rows // 8) if on_full == "drop_oldest" else max_rows
-        self._schema = schema
-        self._max_rows = max_rows
-        self._on_full = on_full
-        self._sink = spill
+        self._schema, self._max_rows = schema, max_rows
+        self._on_full, self._sink = on_full, spill
         self._buffer = RolloutBuffer(schema, chunk_rows=min(chunk_rows, most))
         self._endings = Endings(schema)
         self._roster = Roster()
@@ -169,6 +167,14 @@ class TrajectoryService:
         self._tick = tick
         self._extra_rewards = None
         self._stage = _DECISIONS
+
+    def lend(self, num_rows: int) -> Mapping[str, Array]:
+        """Lend memory for the next tick's observations, an array [num_rows, ...] for each, until the next call.
+
+        Arrays that `begin_tick` is given back are kept without a copy, as they are until their rows are handed out.
+        """
+        with self._lock:
+            return self._buffer.lend(num_rows)
 
     def record_decisions(self, columns: Mapping[str, Array]) -> None:
         """Record what was decided; `columns` are the decision columns of the schema, each [N, ...].

@@ -30,8 +30,8 @@ class Presence(NamedTuple):
     numbers: NDArray[np.int64]
     """Of their trajectories."""
 
-    def take(self, rows: NDArray[np.int64]) -> Presence:
-        """Those in `rows` [K], in that order."""
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Presence:
+        """Those in `rows` [K], in that order, or where `rows` [N] is true."""
         slots, agent_ids, worlds, episodes, numbers = self
         return Presence(slots[rows], agent_ids[rows], worlds[rows], episodes[rows], numbers[rows])
 
@@ -82,9 +82,10 @@ class Roster:
 
     def leave(self, rows: NDArray[np.int64]) -> None:
         """End the trajectories of some rows of the latest tick."""
-        ended = np.zeros(len(self._open.slots), np.bool_)
-        ended[rows] = True
-        self._open = self._open.take((~ended).nonzero()[0])
+        # A mask picks objects twice as fast as their numbers do.
+        stays = np.ones(len(self._open.slots), np.bool_)
+        stays[rows] = False
+        self._open = self._open.take(stays)
         self._key = _key(*self._open[:4])
 
     def reset(self) -> None:
@@ -95,16 +96,17 @@ class Roster:
     def _change(self, now: _Agents) -> None:
         before, (slots, agent_ids, worlds, episodes) = self._open, now
         rows = slots.searchsorted(before.slots)
+        goes_on = np.zeros(len(slots), np.bool_)
         if len(rows):
             if rows[-1] >= len(slots):
                 self._refuse_vanished(slots)
+            goes_on[rows] = True
+            there = slots[goes_on], agent_ids[goes_on], worlds[goes_on], episodes[goes_on]
             # Equal addresses mean equal ids, for `before` keeps them alive.
-            if self._key != _key(*(there := (slots[rows], agent_ids[rows], worlds[rows], episodes[rows]))):
+            if self._key != _key(*there):
                 self._require_unchanged(slots, there)
-        goes_on = np.zeros(len(slots), np.bool_)
-        goes_on[rows] = True
         numbers = np.empty(len(slots), np.int64)
-        numbers[rows] = before.numbers
+        numbers[goes_on] = before.numbers
         first, self._next_number = self._next_number, self._next_number + len(slots) - len(rows)
         numbers[~goes_on] = np.arange(first, self._next_number)
         # The copy of the ids keeps them alive, so that equal addresses mean equal ids at the next tick too.

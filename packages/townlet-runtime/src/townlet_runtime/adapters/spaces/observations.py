@@ -89,6 +89,8 @@ class ObservationCodec:
 
     def stacked(self, observations: Sequence[object], fault: Fault) -> Observations:
         """Arrays [N, ...] of N observations, one by one; what does not fit the space is a `fault` of its row."""
+        if len(self._leaves) == 1:
+            return self._leaves[0].stacked(observations, fault)
         return {name: array for leaf in self._leaves for name, array in leaf.stacked(observations, fault).items()}
 
     def batched(self, batch: object, rows: int, fault: Fault) -> Observations:

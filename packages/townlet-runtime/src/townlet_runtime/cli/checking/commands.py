@@ -15,12 +15,12 @@ from townlet_runtime.cli.options import (
     GuardrailNames,
     Json,
     Quiet,
-    Threads,
     Verbose,
     whole_number,
 )
 from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
+from townlet_runtime.cli.training.run_options import Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -111,7 +111,7 @@ def soak(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet soak`; see `SoakOptions`."""
-    num_threads = limit_threads(threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         from townlet_runtime.runs.directory import require_writable
@@ -129,7 +129,7 @@ def soak(
             rollout_ticks=rollout_ticks,
             replay_batch_size=replay_batch_size,
             log_frequency=log_frequency,
-            threads=num_threads,
+            threads=threads,
         )
         return carry_out(options, console)
 

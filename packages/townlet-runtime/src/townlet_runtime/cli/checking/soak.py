@@ -35,7 +35,7 @@ class SoakOptions:
     rollout_ticks: int
     replay_batch_size: int
     log_frequency: int
-    threads: int
+    threads: int | None
 
 
 @dataclass(kw_only=True)
@@ -123,7 +123,7 @@ def _train(plan: TrainPlan, schedule: ScheduleOptions, log: _Log, opened: ExitSt
     """Carry out the updates in a folder that is thrown away; return the code of a signal, 0 where none came."""
     data = open_data_of_schedule(plan, schedule, log.console, opened)
     fits_world(plan, data, log.console)
-    _, training = settings_of(plan)
+    plan, training = settings_of(plan)
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     from townlet_runtime.cli.commands.train_schedule import entered_worlds
     from townlet_runtime.training import TrainingError

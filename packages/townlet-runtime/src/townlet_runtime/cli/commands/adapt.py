@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.cli.console import Console, table
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.run_starts import initial_policy
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load
@@ -58,7 +59,6 @@ class AdaptOptions:
     """`P` of all new actions, or `KEY=P`."""
     renamed: Mapping[str, str]
     seed: int
-    threads: int
 
 
 class _Rows(NamedTuple):
@@ -71,6 +71,7 @@ class _Rows(NamedTuple):
 
 def adapt_policy(options: AdaptOptions, console: Console) -> int:
     """Adapt the policy, write its directory, print the probabilities of new actions, and return the exit code."""
+    import_trainer()
     from townlet_runtime.training import TrainingError, adapted_groups, policy_specs, set_priors
 
     config = load(options.config, options.settings, options.world.overrides(), console).config
@@ -219,7 +220,7 @@ def _write(
         record.write(folder / ADAPTED)
         BegunFile(
             schema_version=2,
-            threads=options.threads,
+            threads=1,
             environment=worlds.environment,
             controller=worlds.controller,
             guardrails=worlds.guardrails,

@@ -53,7 +53,7 @@ class DistillOptions:
     resume: Path | None
     seed: int | None
     num_envs: int | None
-    threads: int
+    threads: int | None
     device: DeviceName | None
     preset: str | None
     settings: Sequence[str]
@@ -104,8 +104,7 @@ def distill_policy(options: DistillOptions, console: Console) -> int:
         raise CommandError(f"a teacher answers for one group of agents; this world has {', '.join(plan.specs)}")
     from townlet_runtime.training import DistilConfig, TrainingError
 
-    config, training = settings_of(plan)
-    plan = replace(plan, config=config)
+    plan, training = settings_of(plan)
     try:
         distil = DistilConfig(**_questions(options, before))
     except TrainingError as error:

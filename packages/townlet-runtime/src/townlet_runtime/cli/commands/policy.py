@@ -273,7 +273,7 @@ def adapt(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet policy adapt`; see `AdaptOptions`."""
-    threads = limit_threads(None)
+    limit_threads()
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.training.run_starts import require_initial
@@ -295,7 +295,6 @@ def adapt(
             priors=tuple(prior or ()),
             renamed=_pairs(rename, "--rename"),
             seed=seed,
-            threads=threads,
         )
         return adapt_policy(options, console)
 

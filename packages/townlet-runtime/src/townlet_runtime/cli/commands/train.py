@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.log_copy import LogCopy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
 from townlet_runtime.cli.training.run_starts import (
@@ -19,6 +20,7 @@ from townlet_runtime.cli.training.run_starts import (
     require_initial,
     settle_extension,
 )
+from townlet_runtime.cli.training.second import second_process
 from townlet_runtime.cli.training.training_data import data_of, open_data
 from townlet_runtime.cli.worlds import (
     load_of_run,
@@ -52,6 +54,7 @@ from townlet_trajectory.evaluation.results import SCRIPTED, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
+    from townlet_runtime.core.second_process import SecondProcess
     from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import InitialPolicy, Progress, TrainingConfig
 
@@ -126,21 +129,25 @@ def _show_finished(path: Path, console: Console) -> int:
 
 
 def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
-    # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    initial = _initial(plan)
-    config, training = settings_of(plan, initial)
-    plan = replace(plan, config=config)
-    # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
-    require_report_extra()
-    if plan.environment is None:
-        return _train_in(None, plan, training, initial, log, console)
-    # Built first: a contradiction is refused before anything is written.
-    with closing(plan.worlds.make(training.num_envs)) as worlds:
-        return _train_in(worlds, plan, training, initial, log, console)
+    with ExitStack() as opened:
+        # Not before everything that can be refused without it was: the trainer takes seconds to import.
+        initial = _initial(plan)
+        plan, training = settings_of(plan, initial)
+        # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
+        require_report_extra()
+        if plan.environment is None:
+            return _train_in(None, plan, training, initial, log, console)
+        # Built first: a contradiction is refused before anything is written.
+        worlds = opened.enter_context(closing(plan.worlds.make(training.num_envs)))
+        second = second_process(plan, training)
+        if second is not None:
+            opened.callback(second.close)
+        return _train_in(worlds, plan, training, initial, log, console, second=second)
 
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
     """The policy that the run begins with, or did: of a run that is resumed, its own copy."""
+    import_trainer()
     from townlet_runtime.training import TrainingError, copied_initial
 
     try:
@@ -158,6 +165,8 @@ def _train_in(
     initial: InitialPolicy | None,
     log: PPOLog,
     console: Console,
+    *,
+    second: SecondProcess | None = None,
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
@@ -192,6 +201,7 @@ def _train_in(
                     opponents=opponents,
                     initial=initial,
                     earlier_totals=earlier_totals(begun),
+                    second=second,
                 )
             copy.begin(run_dir)
             summary = orchestrator.run()

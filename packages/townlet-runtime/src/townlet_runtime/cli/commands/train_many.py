@@ -27,7 +27,7 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
 )
 from townlet_runtime.cli.options import SeedList
-from townlet_runtime.cli.threads import default_jobs
+from townlet_runtime.cli.threads import AUTO_THREADS, default_jobs, default_processes
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load
@@ -58,6 +58,17 @@ class _Command:
     """None: the default."""
     arguments: Sequence[str]
     """The options that each run is given, as they are typed."""
+
+    @property
+    def threads(self) -> list[str]:
+        """The threads of each run as they are typed; nothing where the rule holds."""
+        asked = self.train.threads
+        return [] if asked is None else ["--threads", "auto" if asked == AUTO_THREADS else str(asked)]
+
+    @property
+    def places(self) -> int:
+        """Runs that are alive at once."""
+        return default_jobs(self.train.threads) if self.jobs is None else self.jobs
 
 
 @dataclass(kw_only=True)
@@ -164,8 +175,7 @@ def train_one_or_many(
     folder.mkdir(parents=True, exist_ok=True)
     runs = [_run(options, folder, seed) for seed in seeds.seeds]
     waiting = [run for run in runs if not run.finished]
-    places = default_jobs(train.threads) if jobs is None else jobs
-    pool = SeedPool(runs=waiting, jobs=places, unchanged=_unchanged(train.config))
+    pool = SeedPool(runs=waiting, jobs=options.places, unchanged=_unchanged(train.config))
     with stop_on_signals() as stop, console.lines() as show:
         carry_out(pool, stop, show)
     if stop():
@@ -199,7 +209,9 @@ def _run(options: _Command, folder: Path, seed: int) -> SeedRun:
     else:
         config = [] if options.train.config is None else [str(options.train.config)]
         command += [*config, "--run-dir", str(path), "--seed", str(seed)]
-    command += ["--threads", str(options.train.threads), *options.arguments]
+    command += [*options.threads, *options.arguments]
+    if "--processes" not in options.arguments:
+        command += ["--processes", str(default_processes((options.train.threads or 1) * options.places))]
     return SeedRun(seed=seed, path=path, command=command)
 
 
@@ -319,7 +331,7 @@ def _resume_command(options: _Command, folder: Path) -> str:
     config = [] if options.train.config is None else [str(options.train.config)]
     jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
     parts = ["townlet", "train", *config, "--resume", str(folder), "--seeds", options.seeds.text, *jobs]
-    return shlex.join([*parts, "--threads", str(options.train.threads), *options.arguments])
+    return shlex.join([*parts, *options.threads, *options.arguments])
 
 
 def _finish(runs: Sequence[SeedRun], folder: Path, console: Console) -> int:

@@ -34,8 +34,8 @@ from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.core.rollouts import CycleWorlds
     from townlet_runtime.training import ScheduledRun, ScheduleOutcome, TrainingConfig
+    from townlet_runtime.training_schedules import CycleWorlds
 
 RESULTS = "anneal_results.json"
 
@@ -62,9 +62,9 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
         data = open_data_of_schedule(plan, options, console, opened)
         if plan.mode == "replay" and not options.train_ppo and plan.begun is None:
             return _show_batches(cast(RecordedData, data.record), plan, options, console)
-        config, training = settings_of(plan)
+        plan, training = settings_of(plan)
         require_report_extra()
-        return _train(replace(plan, config=config), training, data, options, console)
+        return _train(plan, training, data, options, console)
 
 
 def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:
@@ -217,7 +217,7 @@ def entered_worlds(plan: TrainPlan, num_envs: int) -> Iterator[Callable[[int], C
 
     The stage of the social rewards is that of the last entry of `training.social_reward_schedule` whose cycle has come.
     """
-    from townlet_runtime.core.rollouts import CycleWorlds
+    from townlet_runtime.training_schedules import CycleWorlds
 
     schedule: tuple[SocialCycle, ...] = plan.config.training.get("social_reward_schedule", ())
     ordered = sorted(schedule, key=lambda entry: entry.cycle)

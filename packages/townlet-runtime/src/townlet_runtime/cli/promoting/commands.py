@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.options import Json, Quiet, Threads, Verbose
+from townlet_runtime.cli.options import Json, Quiet, Verbose
 from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
+from townlet_runtime.cli.training.run_options import Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -123,7 +124,7 @@ def rehearse(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote rehearse`; see `RehearsalOptions`."""
-    num_threads = limit_threads(threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.promoting.rehearsal import RehearsalOptions
@@ -136,7 +137,7 @@ def rehearse(
             summary=summary,
             run_dir=run_dir,
             exit_on_failure=exit_on_failure,
-            threads=num_threads,
+            threads=threads,
         )
         return carry_out(options, console)
 

@@ -33,7 +33,7 @@ class RehearsalOptions:
     run_dir: Path | None
     """None: a new folder in `log_dir`."""
     exit_on_failure: bool
-    threads: int
+    threads: int | None
 
 
 def rehearse(options: RehearsalOptions, console: Console) -> int:

@@ -23,13 +23,12 @@ from townlet_runtime.cli.options import (
     RunDir,
     Seed,
     Settings,
-    Threads,
     Verbose,
     whole_number,
 )
 from townlet_runtime.cli.start import refuse_directory, start
-from townlet_runtime.cli.threads import limit_threads, threads_of_run
-from townlet_runtime.cli.training.run_options import Device
+from townlet_runtime.cli.threads import asked_threads, limit_threads
+from townlet_runtime.cli.training.run_options import Device, Threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -117,7 +116,7 @@ def distill(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet distill`; see `DistillOptions`."""
-    num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
+    limit_threads()
 
     def command(console: Console) -> int:
         refuse_directory(run_dir, resume)
@@ -141,7 +140,7 @@ def distill(
             resume=resume,
             seed=seed,
             num_envs=num_envs,
-            threads=num_threads,
+            threads=asked_threads(threads, resume),
             device=device,
             preset=preset,
             settings=tuple(settings or ()),

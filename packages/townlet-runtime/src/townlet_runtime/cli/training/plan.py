@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.start import import_trainer
+from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
@@ -33,7 +35,8 @@ _SOURCE = "training.source"
 class TrainOptions:
     """The options of `townlet train`; None where one was not given."""
 
-    threads: int
+    threads: int | None
+    """None: the rule; `AUTO_THREADS`: a measurement."""
     config: Path | None = None
     world: WorldOptions = field(default_factory=WorldOptions)
     mode: str | None = None
@@ -97,11 +100,15 @@ class TrainPlan:
     """Of the run to resume; None for a new one."""
     init_from: Path | None
     """Directory of the policy that a new run begins with; None: a fresh one."""
-    threads: int
+    asked_threads: int | None
+    """As in `TrainOptions`."""
+    processes: int | None
     manifest: Path | None
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
+    threads: int = 1
+    """Of the learners, as `settings_of` settles them."""
     data: TrainingData | None = None
     """Recorded steps to clone; None: the script is cloned, or nothing."""
 
@@ -150,7 +157,8 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         named=named is not None,
         begun=begun,
         init_from=options.init_from,
-        threads=options.threads,
+        asked_threads=options.threads,
+        processes=options.run.processes,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
     )
@@ -183,8 +191,9 @@ def _mode(config: Config, behaviors: Sequence[str]) -> Mode:
     return "ppo" if is_silent and SCRIPTED not in behaviors else mode
 
 
-def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[Config, TrainingConfig]:
-    """Decide the settings of training completely; return the config with all of them written out, and themselves."""
+def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[TrainPlan, TrainingConfig]:
+    """Decide the settings of training completely; return the plan with its threads and all of them, and themselves."""
+    import_trainer()
     from townlet_runtime.cli.training.run_starts import with_network
     from townlet_runtime.training_settings import preset_name_for, training_config, training_fields
 
@@ -201,4 +210,16 @@ def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[
     )
     if initial is not None:
         training = with_network(config, training, initial)
-    return with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training)), training
+    config = with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training))
+    return replace(plan, config=config, threads=_threads(plan, training)), training
+
+
+def _threads(plan: TrainPlan, training: TrainingConfig) -> int:
+    from townlet_runtime.training import default_threads, measured_threads, policy_specs
+
+    if plan.asked_threads not in (None, AUTO_THREADS):
+        return plan.asked_threads
+    specs, capacity = policy_specs(plan.specs, training.network), max(spec.capacity for spec in plan.specs.values())
+    if plan.asked_threads is None:
+        return default_threads(training, specs, capacity=capacity)
+    return measured_threads(training, specs, capacity=capacity, cpus=usable_cpus())

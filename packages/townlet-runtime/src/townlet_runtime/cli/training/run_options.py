@@ -1,16 +1,18 @@
-"""Options of `townlet train` that say where a run computes, and what its metrics are written to beside the log."""
+"""Options of `townlet train` that say where a run computes, by how many, and what its metrics are written to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from townlet_runtime.cli.completion import metrics_sinks
+from townlet_runtime.cli.options import whole_number
 from townlet_runtime.cli.signatures import Command, option, with_options
+from townlet_runtime.cli.threads import AUTO_THREADS, MAX_PROCESSES, MAX_THREADS
 
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
@@ -26,6 +28,31 @@ class DeviceName(StrEnum):
     mps = "mps"
 
 
+def number_of_threads(text: str) -> int:
+    """Parse `auto`, which is `AUTO_THREADS`, or a whole number."""
+    return AUTO_THREADS if text == "auto" else whole_number(1, MAX_THREADS)(text)
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        parser=number_of_threads,
+        metavar="N|auto",
+        help="CPU threads of the learners. auto: measured once, then kept; it alone may make two runs of one seed "
+        "differ.  [default: 1; 2 for large networks]",
+        show_default=False,
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1, MAX_PROCESSES),
+        metavar="N",
+        help="2: a second process plays episodes of evaluations. No result depends on it.  [default: 2, if the CPUs "
+        "carry it]",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     DeviceName | None,
     typer.Option(
@@ -50,6 +77,8 @@ MetricsNames = Annotated[
 class RunOptions:
     """The options of this module; None and empty where one was not given."""
 
+    processes: int | None = None
+    """That play episodes: this one, or this one and another; None: as many as there is work for."""
     device: DeviceName | None = None
     metrics: tuple[str, ...] = ()
 
@@ -70,7 +99,15 @@ class RunOptions:
 
 def with_run_options(name: str) -> Callable[[Command], Callable[..., int]]:
     """Give a command the options of `RunOptions`; it gets them as one argument called `name`."""
-    added = [option("device", Device, None), option("metrics", MetricsNames, None)]
-    return with_options(
-        name, added, lambda values: RunOptions(device=values["device"], metrics=tuple(values["metrics"] or ()))
-    )
+    added = [
+        option("processes", Processes, None),
+        option("device", Device, None),
+        option("metrics", MetricsNames, None),
+    ]
+
+    def of(values: Mapping[str, Any]) -> RunOptions:
+        return RunOptions(
+            processes=values["processes"], device=values["device"], metrics=tuple(values["metrics"] or ())
+        )
+
+    return with_options(name, added, of)

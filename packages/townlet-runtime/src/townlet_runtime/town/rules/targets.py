@@ -103,10 +103,7 @@ class TargetResolver:
         busy = rows_of(state.phase, slots).nonzero()[0]
         if busy.size:
             objects = rows_of(state.object, slots)[busy]
-            column = place.row_of_targets[busy] + place.column_of_type[objects]
-            own = place.object_index[objects]
-            for way in range(_WAYS):
-                meant[column + way] = own
+            by_kind[busy, place.object_type[objects]] = place.object_index[objects][:, None]
         return self._kind_is_out or poor.size > 0, busy
 
     def _choose_by_rule(self, state: TownState, own_cell: Ints, worlds: Ints, chosen: Ints) -> None:
