@@ -116,7 +116,13 @@ def picture_bytes(pixels: NDArray[np.uint8], tick: int) -> bytes:
 
 
 def group_document(group: str, spec: SimulationSpec, runtime: BatchRuntime) -> dict[str, Any]:
-    """What the agents of a group can do, see and earn."""
+    """Return what the agents of a group can do, see and earn.
+
+    Args:
+        group: its name.
+        spec: of its agents.
+        runtime: that decides for them.
+    """
     actions, names = spec.action_spec, runtime.names
     return {
         "name": group,
@@ -136,7 +142,13 @@ def group_document(group: str, spec: SimulationSpec, runtime: BatchRuntime) -> d
 
 
 def chart_message(points: Sequence[Point], ticks_per_s: float, reasons: Sequence[str]) -> dict[str, Any]:
-    """Points of the charts that a client has not seen."""
+    """Return points of the charts that a client has not seen.
+
+    Args:
+        points: oldest first, at least one.
+        ticks_per_s: of now.
+        reasons: names of the vetoes.
+    """
     shares = np.array([point.deciders for point in points]) / np.maximum(
         np.array([[point.deciders.sum()] for point in points]), 1
     )

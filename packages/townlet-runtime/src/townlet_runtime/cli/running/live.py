@@ -26,6 +26,11 @@ class LiveOptions:
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
     """Serve the page until a signal comes, and return the exit code.
 
+    Args:
+        options: of the world, its policy and its recording.
+        page: where and how it is served.
+        console: of the command.
+
     Raises:
         MissingExtraError: if the extra `live` is not installed.
         ConfigError: if nobody can listen at the address, or the world or policy does not fit.
