@@ -37,7 +37,7 @@ _PLAIN = NetworkConfig(hidden_sizes=(64, 64), activation="tanh", normalize_obser
 PRESETS = (
     Preset(
         name="town",
-        source="this project, for 150,000 steps in a minute",
+        source="this project, for 166,000 steps in a minute",
         network=NetworkConfig(hidden_sizes=(128, 128), activation="tanh"),
         # Half as many passes as usual, over minibatches of half the size: as many steps of the optimizer, and a larger
         # learning rate for them. A tick of many worlds costs little more than one of a few.
@@ -55,7 +55,6 @@ PRESETS = (
         # Two waves of 16, one for each of two processes: as long as one, with an interval of 0.7 times the width.
         eval_every=20,
         eval_episodes=32,
-        anneal=AnnealConfig(clone_ticks=512),
     ),
     Preset(
         name="gymnasium:CartPole-v1",

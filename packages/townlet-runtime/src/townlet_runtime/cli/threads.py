@@ -40,7 +40,9 @@ def asked_threads(threads: int | None, resume: Path | None) -> int | None:
 
 def usable_cpus() -> int:
     """Return the CPUs of this process: a container may leave it fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_jobs(threads: int | None) -> int:
