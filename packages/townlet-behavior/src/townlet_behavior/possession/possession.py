@@ -200,6 +200,11 @@ class Possession:
         with self.lock:
             return np.flatnonzero(self._until != _FREE)
 
+    def owners(self) -> dict[int, str | None]:
+        """Return the owner of every possessed agent, by slot."""
+        with self.lock:
+            return {slot: self._owner[slot] for slot in self.slots().tolist()}
+
     def waiting(self) -> list[Ticket]:
         """Return the inputs that wait, those of an agent in the order in which they will be carried out."""
         with self.lock:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
+from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.simulation.interface import (
     ActionArray,
     Closing,
@@ -92,6 +93,10 @@ class EquippedSimulation:
 
     def render(self) -> Picture | None:
         return self._simulation.render()
+
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
 
     def close(self) -> None:
         with ExitStack() as closing:

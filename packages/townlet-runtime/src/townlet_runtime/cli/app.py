@@ -65,6 +65,8 @@ from townlet_runtime.cli.options import (
 )
 from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
+from townlet_runtime.cli.running.live_options import HELP as LIVE_HELP
+from townlet_runtime.cli.running.live_options import live
 from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
@@ -218,8 +220,9 @@ def run(
         require_policy(policy)
     if record is not None and ":" not in record:
         require_empty(Path(record))
-    from townlet_runtime.cli.commands.run import RunOptions, run_world
     from townlet_runtime.cli.recording import parse_target
+    from townlet_runtime.cli.running.run import run_world
+    from townlet_runtime.cli.running.setup import RunOptions
     from townlet_runtime.cli.world_options import WorldOptions
 
     options = RunOptions(
@@ -239,6 +242,9 @@ def run(
         telemetry_every=telemetry_every,
     )
     return run_world(options, console)
+
+
+app.command(cls=PanelledCommand, help=LIVE_HELP)(live)
 
 
 @app.command(cls=PanelledCommand, help="Compare a policy with another behavior, pairwise.")

@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "Train, run and judge": ("train", "distill", "run", "evaluate", "compare", "soak", "bench"),
+    "Train, run and judge": ("train", "distill", "run", "live", "evaluate", "compare", "soak", "bench"),
     "Policies and configs": ("policy", "promote", "config"),
     "Records and logs": ("capture", "replay", "explain", "dataset", "report", "watch"),
 }

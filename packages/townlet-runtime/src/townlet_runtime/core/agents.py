@@ -237,6 +237,12 @@ class PossessionById:
                 return []
             return sorted(ids_of(self._possession.slots(), world, self._observed))
 
+    def possessors(self, *, world: int = 0) -> dict[str, str | None]:
+        """The owner of every possessed agent of a world, by the agent's id."""
+        with self._possession.lock:
+            named = {id_of(slot, world, self._observed): owner for slot, owner in self._possession.owners().items()}
+            return {agent_id: owner for agent_id, owner in named.items() if agent_id is not None}
+
 
 def _fed(actions: ActionSpec, action: str | Sequence[str] | Sequence[float]) -> OneAction:
     """Return an action as possession takes it: its index, or its K indices or numbers."""

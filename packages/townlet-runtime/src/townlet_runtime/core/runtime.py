@@ -97,7 +97,7 @@ class BatchRuntime(PossessionById):
             raise SimulationError(
                 f"expected a recorder of the proposers {self._bridge.proposers}, got {service.schema.proposers}"
             )
-        self._option_ticks = config.commitment.lengths(spec.vocabulary)
+        self.option_ticks = config.commitment.lengths(spec.vocabulary)
         self.names = names_of(spec, self._bridge)
         """What the codes of its decisions mean."""
         self._service = service
@@ -111,7 +111,7 @@ class BatchRuntime(PossessionById):
             asks_values=service is not None if asks_values is None else asks_values,
             recorded_state=self._recorded_state,
         )
-        self._decided: Decided | None = None
+        self.decided: Decided | None = None
         self._pending = False
         self._ids = KnownIds(spec.capacity)
         self.set_policy(policy)
@@ -196,7 +196,7 @@ class BatchRuntime(PossessionById):
             columns.update(remembered)
             self._service.record_decisions(columns)
         self._switches.note(observed.slots, decisions.action)
-        self._decided = Decided(observed, decisions, proposals, tick)
+        self.decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
         return decisions
 
@@ -309,15 +309,15 @@ class BatchRuntime(PossessionById):
 
     def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
         """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
-        if self._decided is None:
+        if self.decided is None:
             return {}
-        return self._decided.snapshots(world, self.names)
+        return self.decided.snapshots(world, self.names)
 
     def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
         """Explain the last decision of every agent of a world, by agent id; empty before the first."""
-        if self._decided is None:
+        if self.decided is None:
             return {}
-        return explain_decided(self._decided, self.names, world=world, option_ticks=self._option_ticks)
+        return explain_decided(self.decided, self.names, world=world, option_ticks=self.option_ticks)
 
     def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
         """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
@@ -367,7 +367,7 @@ class BatchRuntime(PossessionById):
             if self._observed is not None:
                 self._tick += 1
             self._observed = None
-            self._decided = None
+            self.decided = None
             self._pending = False
 
     def save_state(self) -> SavedState:

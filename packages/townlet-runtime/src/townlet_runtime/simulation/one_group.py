@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
+from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
@@ -114,6 +115,10 @@ class OneGroup:
         """Draw the worlds as they are now; None where the simulation does not render."""
         return self._simulation.render() if isinstance(self._simulation, Rendered) else None
 
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
+
     def close(self) -> None:
         if isinstance(self._simulation, Closing):
             self._simulation.close()
@@ -167,6 +172,10 @@ class CheckedGroups:
 
     def render(self) -> Picture | None:
         return self._simulation.render()
+
+    @property
+    def drawable(self) -> Drawable | None:
+        return drawable_of(self._simulation)
 
     def close(self) -> None:
         self._simulation.close()

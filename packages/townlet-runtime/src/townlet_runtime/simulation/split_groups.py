@@ -28,6 +28,7 @@ from townlet_behavior import (
 )
 from townlet_behavior.forms import ActionForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
+from townlet_runtime.drawing.scene import drawable_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
@@ -83,7 +84,7 @@ class SplitGroups:
         if taken or not groups:
             expected = f"names of new groups, other than {', '.join(simulation.specs)}"
             raise SimulationError(f"expected {expected}, got {', '.join(taken) or 'none'}")
-        self._simulation = simulation
+        self._simulation, self.drawable = simulation, drawable_of(simulation)
         self._of = of
         spec = simulation.specs[of]
         self._membership = Membership(groups, spec, rest=of)
@@ -139,7 +140,6 @@ class SplitGroups:
         return self._begin(self._simulation.restore(state))
 
     def render(self) -> Picture | None:
-        """Draw the worlds as they are now; None where the simulation does not render."""
         return self._simulation.render()
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
+from townlet_runtime.drawing.scene import Drawing, Scene
+from townlet_runtime.drawing.town import drawing_of, scene_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import AGENTS, CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.recorded import Room
@@ -83,6 +85,7 @@ class Town:
         )
         self._schedules = build_schedules(config, self.place)
         self._resolver = TargetResolver(config, self.place)
+        self._scene = scene_of(config, self.place)
         self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
@@ -130,6 +133,14 @@ class Town:
     def guardrails(self) -> tuple[Guardrail, ...]:
         """Return the guardrail against chats and lines with rivals; rivalry exists without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
+
+    def scene(self, *, world: int) -> Scene:
+        """Return the objects and workplaces, the same in every world."""
+        return self._scene
+
+    def drawing(self, *, world: int) -> Drawing:
+        """Return the agents of a world as they are now."""
+        return drawing_of(self.config, self.place, self.state, self.population.ids, world=world)
 
     def write_into(self, rooms: Mapping[str, Room]) -> None:
         """Write the observations, from the next view on, into memory that is lent; see `Filling`."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
 from townlet_runtime.cli.commands.capture import Origin, write_recording
@@ -21,25 +19,17 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
     table,
 )
-from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.recording import Target, recorder_of, require_room
+from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared
 from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_telemetry, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
-from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
-from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
-from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of
+from townlet_runtime.cli.worlds import Worlds
+from townlet_runtime.core.loop import GroupedLoop, LoopReport
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError, TownletError
-from townlet_runtime.policy.onnx import FilePolicy
-from townlet_runtime.policy.policy import UniformPolicy, memory_size
-from townlet_runtime.runs.begun import BegunFile
-from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.simulation.interface import GroupedSimulation
-from townlet_runtime.simulation.script import script_side
 from townlet_runtime.town import Town
-from townlet_trajectory.evaluation.interfaces import training_seeds
-from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
+from townlet_trajectory.evaluation.results import RANDOM
 
 DEFAULT_TICKS = 1000
 TICK_FAILED = ENVIRONMENT_FAILED
@@ -50,68 +40,15 @@ _NAP_S = 0.1
 SOURCES = ("scripted", "learned", "external")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """The options of `townlet run`; None where one was not given."""
-
-    config: Path | None
-    world: WorldOptions
-    policy: Path | None
-    ratio: float | None
-    ticks: int | None
-    ticks_per_second: float | None
-    record: Target | None
-    render: bool
-    seed: int | None
-    settings: Sequence[str]
-    telemetry_path: Path | None = None
-    stream_telemetry: bool = False
-    telemetry: str | None = None
-    telemetry_every: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldSetup:
-    """Policies and runtimes of one world, which has begun."""
-
-    policies: Mapping[str, FilePolicy | UniformPolicy] | None
-    """By group; None: the script alone."""
-    drawn: bool
-    """Whether there is neither script nor policy, and actions are drawn."""
-    runtimes: Mapping[str, BatchRuntime]
-
-
 def run_world(options: RunOptions, console: Console) -> int:
     """Run the world, print its counts, and return the exit code, which is `TICK_FAILED` where a tick failed."""
     _check(options, console)
-    begun = None
-    if options.policy is not None and options.policy.is_dir() and registry_of(options.policy) is None:
-        # Before its files are compared with the manifest: a changed config is named by its key.
-        begun = require_unchanged(options.policy)
-        if not options.world.elsewhere(begun):
-            needs_script = options.record is not None or (options.ratio is not None and options.ratio < 1.0)
-            require_code(options.policy, begun, options.world, script=needs_script)
-    named = None if options.policy is None else load_policy(options.policy)
-    path = options.config if options.config is not None or named is None else named.config
-    chosen = options.world
-    sets_world = any(setting.startswith("environment.name=") for setting in options.settings)
-    if named is not None and path is None and not sets_world:
-        chosen = named.world_options(chosen)
-    overrides = [*chosen.overrides(), *option("seed", options.seed, "--seed")]
-    config = load(path, options.settings, overrides, console).config
-    seed = seed_of(config) if options.seed is None else options.seed
-    ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    worlds = Worlds.of(config, chosen)
-    town = None if worlds.towns is None else worlds.towns(1)
-    with closing(worlds.make(1) if town is None else worlds.shown(town)) as simulation:
-        if begun is not None:
-            _require_same_world(simulation, begun, options)
-        world = _set_up(simulation, worlds, named, options, seed=seed, ticks=ticks)
-        if world.drawn:
-            console.note(f"{worlds.environment} has no script, and no policy was named: actions are drawn")
-        frame = frame_of(simulation, town, worlds.environment) if options.render else None
+    world = prepared(options, console)
+    simulation, ticks = world.simulation, world.ticks
+    with closing(simulation):
+        frame = frame_of(simulation, world.town, world.worlds.environment) if options.render else None
         with (
-            _loop(simulation, world.runtimes, town, options, console) as loop,
+            _loop(simulation, world.setup.runtimes, world.town, options, console) as loop,
             stop_on_signals() as stop,
             console.progress(total=ticks, unit="ticks") as progress,
             screen(frame) as show,
@@ -124,19 +61,19 @@ def run_world(options: RunOptions, console: Console) -> int:
                 console.error(one_line(error))
                 return TICK_FAILED
         if options.record is not None and reports:
-            batches = {group: runtime.collect_trajectory() for group, runtime in world.runtimes.items()}
+            batches = {group: runtime.collect_trajectory() for group, runtime in world.setup.runtimes.items()}
             origin = Origin(
-                config=config,
-                path=path,
-                worlds=worlds,
-                policies=world.policies,
+                config=world.config,
+                path=world.path,
+                worlds=world.worlds,
+                policies=world.setup.policies,
                 ticks=sum(report.ticks for report in reports),
-                seed=seed,
+                seed=world.seed,
             )
             for place in write_recording(options.record, batches, simulation.specs, origin):
                 console.note(f"recorded {place}")
     if reports:
-        _show_result(LoopReport.of_all(reports), simulation, worlds, world, options, console)
+        _show_result(LoopReport.of_all(reports), simulation, world.worlds, world.setup, options, console)
     return stop.code
 
 
@@ -181,70 +118,6 @@ def _close(telemetry: Telemetry, console: Console) -> None:
     telemetry.close()
     if telemetry.sink_errors:
         console.warning(f"--telemetry: {telemetry.sink_errors:,} calls of the sink failed, so records are missing")
-
-
-def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
-    """Compare the world with the one that the policy's run noted, unless another one is meant."""
-    another = options.config is not None or options.settings or options.world.elsewhere(begun)
-    if options.policy is not None and not another:
-        require_same_world(options.policy, begun, simulation.specs)
-
-
-def _set_up(
-    simulation: GroupedSimulation,
-    worlds: Worlds,
-    named: NamedPolicy | None,
-    options: RunOptions,
-    *,
-    seed: int,
-    ticks: int,
-) -> WorldSetup:
-    specs = simulation.specs
-    if named is not None:
-        named.require_fit(specs)
-    recording = options.record is not None
-    if options.record is not None:
-        options.record.require(worlds.environment, is_town=worlds.towns is not None)
-        require_room(ticks, specs, option="--record", remedy="--ticks")
-    drawn = named is None and SCRIPTED not in simulation.behaviors
-    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.playing
-    if drawn:
-        policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()}
-    ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
-    if SCRIPTED not in simulation.behaviors and ratio < 1.0:
-        raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")
-    opponents = {} if named is None else named.opponents
-    observed = simulation.reset(seeds=training_seeds(seed, 1))
-    script = script_side(simulation)
-    guardrails = simulation.guardrails()
-    services = None
-    if recording:
-        services = {
-            group: recorder_of(
-                spec,
-                observed[group],
-                script[group],
-                guardrails[group],
-                state_size=0 if policies is None else memory_size(policies.get(group)),
-            )
-            for group, spec in specs.items()
-        }
-    runtimes = runtimes_of(
-        simulation,
-        script,
-        config=replace(worlds.bridge(specs), ratio=ratio),
-        policies=policies,
-        services=services,
-        seed=seed,
-        # Greedy steps have no probabilities to learn from; what is recorded is for learning.
-        greedy=not recording and not drawn,
-        drawn=opponents,
-    )
-    for group in opponents:
-        runtimes[group].set_anneal_ratio(1.0)
-    for group, runtime in runtimes.items():
-        runtime.begin(observed[group], tick=0)
-    return WorldSetup(policies=policies, drawn=drawn, runtimes=runtimes)
 
 
 def _check(options: RunOptions, console: Console) -> None:

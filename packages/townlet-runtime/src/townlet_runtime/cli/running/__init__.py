@@ -1,0 +1,1 @@
+"""`townlet run` and `townlet live`: one world, stepped in this process."""

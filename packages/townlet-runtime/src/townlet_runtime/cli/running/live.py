@@ -1,0 +1,67 @@
+"""`townlet live`: a world in the browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from contextlib import closing
+from dataclasses import dataclass
+
+from townlet_runtime.cli.console import Console, stop_on_signals
+from townlet_runtime.cli.running.setup import RunOptions, prepared
+from townlet_runtime.errors import MissingExtraError
+
+DEFAULT_PORT, DEFAULT_SPEED = 8400, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveOptions:
+    """The options of `townlet live` beside those of a run."""
+
+    host: str
+    port: int
+    opens: bool
+    paused: bool = False
+
+
+def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
+    """Serve the page until a signal comes, and return the exit code.
+
+    Args:
+        options: of the world, its policy and its recording.
+        page: where and how it is served.
+        console: of the command.
+
+    Raises:
+        MissingExtraError: if the extra `live` is not installed.
+        ConfigError: if nobody can listen at the address, or the world or policy does not fit.
+    """
+    try:
+        from townlet_runtime.live.desk import Desk
+        from townlet_runtime.live.hub import Hub
+        from townlet_runtime.live.security import is_local
+        from townlet_runtime.live.serve import served
+        from townlet_runtime.live.stage import Stage
+    except ModuleNotFoundError as error:
+        text = f"`townlet live` needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
+        raise MissingExtraError(text) from error
+    world = prepared(options, console)
+    with closing(world.simulation):
+        stage = Stage(
+            world.simulation,
+            world.setup.runtimes,
+            seed=world.seed,
+            speed=options.ticks_per_second or DEFAULT_SPEED,
+            paused=page.paused,
+        )
+        desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
+        if not is_local(page.host):
+            console.warning(
+                f"{page.host} can be reached from other machines: who has the address can take agents over,"
+                " and reads what you see, without encryption"
+            )
+        with served(Hub(stage, desk), host=page.host, port=page.port) as address, stop_on_signals() as stop:
+            console.note(f"open {address}")
+            if page.opens:
+                webbrowser.open(address)
+            stage.run(stop)
+    return stop.code

@@ -1,0 +1,1 @@
+"""What a world says about itself to somebody who watches it."""

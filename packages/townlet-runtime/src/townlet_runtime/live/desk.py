@@ -1,0 +1,267 @@
+"""What people at a page may do with the world: every message is one method of `Desk`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from townlet_behavior import PossessionError
+from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.messages import Message, MessageError
+from townlet_runtime.live.stage import WORLD, Stage
+from townlet_runtime.live.wire import finite
+from townlet_runtime.simulation.interface import Observed
+from townlet_trajectory import EpisodeLabel
+
+T = TypeVar("T")
+
+LEASE_S, LEAST_LEASE_TICKS = 5.0, 150
+"""A lease that nobody renews: so many seconds, or so many ticks where that is longer."""
+
+
+class Person(Protocol):
+    """One connection, as a desk knows it."""
+
+    name: str
+    """Of the person; several connections may have it."""
+    inspects: str | None
+    """Id of the agent that is looked at."""
+
+
+class Desk:
+    """Does what messages ask for. Its methods are coroutines of the server's event loop.
+
+    Args:
+        stage: the world.
+        has_policy: whether there is one that decisions could be given to.
+    """
+
+    def __init__(self, stage: Stage, *, has_policy: bool) -> None:
+        self._stage, self._has_policy = stage, has_policy
+        self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
+            "play": self._play,
+            "pause": self._pause,
+            "step": self._step,
+            "speed": self._speed,
+            "ratio": self._ratio,
+            "reset": self._reset,
+            "inspect": self._inspect,
+            "strip": self._strip,
+            "moment": self._moment,
+            "acquire": self._acquire,
+            "feed": self._feed,
+            "renew": self._renew,
+            "release": self._release,
+            "label": self._label,
+            "mark": self._mark,
+            "again": self._again,
+        }
+
+    async def do(self, person: Person, message: Message) -> dict[str, Any]:
+        """Do one message; returns the fields of the reply.
+
+        Raises:
+            TownletError, BehaviorError: if it cannot be done; the text is for the person.
+        """
+        does = self._does.get(message.kind)
+        if does is None:
+            raise MessageError(f"`{message.kind}` is not possible here")
+        return await does(person, message)
+
+    @property
+    def can(self) -> dict[str, bool]:
+        """What is possible in this world."""
+        runtimes = self._stage.runtimes.values()
+        return {
+            "ratio": self._has_policy,
+            "possess": True,
+            "step": True,
+            "reset": True,
+            "seek": False,
+            "again": self._stage.can_save,
+            "label": any(runtime.service is not None for runtime in runtimes),
+            "teach": False,
+            "swap": False,
+        }
+
+    def possessed_by(self) -> dict[str, str | None]:
+        """The name of the person by id of the agent, of all agents that somebody possesses."""
+        found: dict[str, str | None] = {}
+        for runtime in self._stage.runtimes.values():
+            found.update(runtime.possessors(world=WORLD))
+        return found
+
+    async def renew_all(self, names: set[str]) -> None:
+        """Renew the leases of all agents that the people of these names possess."""
+        ticks = self.lease_ticks
+        for runtime in self._stage.runtimes.values():
+            for agent, name in runtime.possessors(world=WORLD).items():
+                if name in names:
+                    try:
+                        await asyncio.to_thread(runtime.renew_possession, agent, ticks, world=WORLD, owner=name)
+                    except PossessionError:  # it has left, or was released meanwhile
+                        continue
+
+    async def release_all(self, name: str) -> None:
+        """Free every agent of a person."""
+        for runtime in self._stage.runtimes.values():
+            for agent, owner in runtime.possessors(world=WORLD).items():
+                if owner == name:
+                    try:
+                        await asyncio.to_thread(runtime.release_possession, agent, world=WORLD, owner=name)
+                    except PossessionError:
+                        continue
+
+    @property
+    def lease_ticks(self) -> int:
+        return max(LEAST_LEASE_TICKS, round(LEASE_S * self._stage.measured_speed()))
+
+    async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
+        """The inspector's message about an agent.
+
+        Raises:
+            SimulationError: if nothing is known of it at that tick.
+        """
+        return await self._asked(lambda: self._explained(agent_id, person, tick))
+
+    def _explained(self, agent_id: str, person: Person, tick: int | None) -> dict[str, Any]:
+        stage = self._stage
+        found = stage.history.moment(agent_id, tick)
+        if found is None:
+            when = "now" if tick is None else f"of tick {tick}"
+            raise SimulationError(f"nothing is known of {agent_id!r} {when}")
+        group, whole = found
+        runtime = stage.runtimes[group]
+        owner = runtime.possessors(world=WORLD).get(agent_id)
+        explained = whole.explained(runtime)
+        return finite(
+            {
+                "type": "agent",
+                "id": agent_id,
+                "tick": whole.decided.tick,
+                "explanation": explained.document(),
+                # Of the decision that comes: what a person can do now.
+                "legal": _legal(whole.decided.observed if tick is not None else runtime.observed, agent_id),
+                "why_illegal": {},
+                "possessed_by": None if owner is None else "you" if owner == person.name else "another",
+                "lease_left": None,
+                "reward": whole.reward,
+                "terms": dict(whole.terms),
+            }
+        )
+
+    async def _asked(self, work: Callable[[], T]) -> T:
+        """Have `work` done by the thread of the world."""
+        future: Future[T] = self._stage.call(work)
+        return await asyncio.wrap_future(future)
+
+    def _runtime_of(self, agent: str) -> BatchRuntime:
+        runtimes = self._stage.runtimes
+        if len(runtimes) > 1:
+            for runtime in runtimes.values():
+                observed = runtime.observed
+                if observed is not None and (observed.agent_ids == agent).any():
+                    return runtime
+        return next(iter(runtimes.values()))
+
+    async def _play(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.play()
+        return {}
+
+    async def _pause(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.pause()
+        return {}
+
+    async def _step(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.step(message["ticks"])
+        return {}
+
+    async def _speed(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.set_speed(message["ticks_per_s"])
+        return {}
+
+    async def _ratio(self, person: Person, message: Message) -> dict[str, Any]:
+        if not self.can["ratio"]:
+            raise MessageError("there is no policy here that could have a share of the decisions")
+        await self._asked(lambda: self._stage.set_ratio(message["value"]))
+        return {"ratio": self._stage.ratio}
+
+    async def _reset(self, person: Person, message: Message) -> dict[str, Any]:
+        await self._asked(lambda: self._stage.reset(message["seed"]))
+        return {}
+
+    async def _inspect(self, person: Person, message: Message) -> dict[str, Any]:
+        agent, before = message["agent"], person.inspects
+
+        def look() -> None:
+            if before is not None:
+                self._stage.history.look_at(before, -1)
+            if agent is not None:
+                self._stage.history.look_at(agent, 1)
+
+        await self._asked(look)
+        person.inspects = agent
+        return {}
+
+    async def _strip(self, person: Person, message: Message) -> dict[str, Any]:
+        return await self._asked(lambda: self._stage.history.strip(message["agent"]))
+
+    async def _moment(self, person: Person, message: Message) -> dict[str, Any]:
+        return {"moment": await self.agent(message["agent"], person, message["tick"])}
+
+    async def _acquire(self, person: Person, message: Message) -> dict[str, Any]:
+        agent = message["agent"]
+        acquire = self._runtime_of(agent).acquire_possession
+        lease = self.lease_ticks
+        if not await asyncio.to_thread(acquire, agent, world=WORLD, owner=person.name, lease_ticks=lease):
+            raise MessageError(f"somebody else has {agent!r}")
+        return {"lease_ticks": lease}
+
+    async def _feed(self, person: Person, message: Message) -> dict[str, Any]:
+        agent = message["agent"]
+        feed = self._runtime_of(agent).feed_action
+        ticket = await asyncio.to_thread(feed, agent, message["action"], world=WORLD, owner=person.name)
+        return {"ticket": ticket.number}
+
+    async def _renew(self, person: Person, message: Message) -> dict[str, Any]:
+        agent = message["agent"]
+        renew = self._runtime_of(agent).renew_possession
+        await asyncio.to_thread(renew, agent, self.lease_ticks, world=WORLD, owner=person.name)
+        return {}
+
+    async def _release(self, person: Person, message: Message) -> dict[str, Any]:
+        agent = message["agent"]
+        release = self._runtime_of(agent).release_possession
+        return {"released": await asyncio.to_thread(release, agent, world=WORLD, owner=person.name)}
+
+    async def _label(self, person: Person, message: Message) -> dict[str, Any]:
+        if not self.can["label"]:
+            raise MessageError("nothing is recorded here that could be labelled; see --record")
+        agent, label = message["agent"], EpisodeLabel[message["value"].upper()]
+        runtimes = self._stage.runtimes.values() if agent is None else [self._runtime_of(agent)]
+
+        def tell() -> None:
+            for runtime in runtimes:
+                runtime.label_episode(label, agent, world=WORLD)
+
+        await self._asked(tell)
+        return {}
+
+    async def _mark(self, person: Person, message: Message) -> dict[str, Any]:
+        return {"tick": await self._asked(self._stage.mark)}
+
+    async def _again(self, person: Person, message: Message) -> dict[str, Any]:
+        return {"tick": await self._asked(self._stage.again)}
+
+
+def _legal(observed: Observed | None, agent_id: str) -> list[bool] | None:
+    """The choices that are legal for an agent; None where all are, or it is not there."""
+    if observed is None or observed.action_mask is None:
+        return None
+    rows = np.flatnonzero(observed.agent_ids == agent_id)
+    return observed.action_mask[rows[0]].tolist() if rows.size else None

@@ -1,0 +1,323 @@
+"""The people at a page: each gets frames as fast as it takes them, asks, and keeps its agents by a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from townlet_behavior import BehaviorError
+from townlet_runtime.errors import TownletError
+from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
+from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
+from townlet_runtime.live.wire import chart_message, frame_bytes, group_document, picture_bytes, scene_message
+from townlet_runtime.simulation.interface import first_spec
+
+if TYPE_CHECKING:
+    from townlet_runtime.drawing.scene import Scene
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.stage import Snapshot, Stage
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 5.0
+"""The agents of a person who has gone are free again after so many seconds."""
+
+FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
+"""Most that one client gets."""
+MESSAGES_PER_S, BURST = 60.0, 120.0
+"""Of one client; more are refused, and after `MAX_REFUSED` a minute it is sent away."""
+MAX_REFUSED, MAX_WAITING, MAX_CLIENTS = 20, 256, 64
+
+
+class Client:
+    """One connection, with what waits to be sent."""
+
+    def __init__(self, socket: WebSocket, name: str) -> None:
+        self.socket, self.name = socket, name
+        self.inspects: str | None = None
+        self.waiting: deque[str] = deque()
+        self.scene = self.roster = self.state = 0
+        self.chart_tick, self.chart_due, self.frame_due, self.told_tick = -1, 0.0, 0.0, -1
+        self.allowance, self.allowed_at = BURST, time.monotonic()
+        self.refused: deque[float] = deque(maxlen=MAX_REFUSED)
+        self.wake = asyncio.Event()
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send a message when it is its turn.
+
+        Raises:
+            ConnectionError: if too many wait: the client takes none.
+        """
+        if len(self.waiting) >= MAX_WAITING:
+            raise ConnectionError("too many messages wait")
+        self.waiting.append(json.dumps(message, allow_nan=False, separators=(",", ":")))
+        self.wake.set()
+
+    def may_ask(self) -> bool:
+        """Take one from the allowance of messages; false where it is used up."""
+        now = time.monotonic()
+        self.allowance = min(BURST, self.allowance + MESSAGES_PER_S * (now - self.allowed_at))
+        self.allowed_at = now
+        if self.allowance < 1.0:
+            return False
+        self.allowance -= 1.0
+        return True
+
+    def refuse(self) -> bool:
+        """Count a refused message; true where there were too many in a minute."""
+        now = time.monotonic()
+        self.refused.append(now)
+        return len(self.refused) == MAX_REFUSED and now - self.refused[0] < 60.0
+
+
+class Hub:
+    """Everything that clients share: the newest snapshot, encoded once for all, and the names of people.
+
+    Args:
+        stage: the world.
+        desk: does what they ask.
+        mode: of the page: `live`, `replay` or `training`.
+    """
+
+    def __init__(self, stage: Stage, desk: Desk, *, mode: str = "live") -> None:
+        self._stage, self._desk, self._mode = stage, desk, mode
+        self._clients: set[Client] = set()
+        self._people: dict[str, str] = {}
+        """Name by secret."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scene: Scene | None = None
+        self._scene_version, self._roster_version, self._state_version = 0, 0, 0
+        self._roster: list[str] = []
+        self._encoded: tuple[Snapshot, list[bytes]] | None = None
+        self._picture: tuple[Snapshot, bytes] | None = None
+        self._state: dict[str, Any] = {}
+        self._releases: dict[str, asyncio.Task[None]] = {}
+
+    async def begin(self) -> None:
+        """Listen to the stage; called once, in the event loop of the server."""
+        self._loop = asyncio.get_running_loop()
+        self._stage.watch(self._tell)
+        self._keeper = asyncio.create_task(self._keep_leases())
+
+    async def end(self) -> None:
+        """Send everybody away."""
+        self._keeper.cancel()
+        for client in tuple(self._clients):
+            await client.socket.close(1001)
+
+    def _tell(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake_all)
+
+    def _wake_all(self) -> None:
+        for client in self._clients:
+            client.wake.set()
+
+    async def serve(self, socket: WebSocket, secret: str | None) -> None:
+        """Talk to one client until it goes. A known `secret` makes it the person that it was."""
+        if len(self._clients) >= MAX_CLIENTS:
+            await socket.close(TRY_AGAIN)
+            return
+        known = next((one for one in self._people if is_same(secret, one)), None)
+        own = new_secret() if known is None else known
+        name = self._people.setdefault(own, f"p{len(self._people) + 1}")
+        client = Client(socket, name)
+        if (leaving := self._releases.pop(name, None)) is not None:
+            leaving.cancel()
+        self._clients.add(client)
+        client.say(self._hello(client, own))
+        writer = asyncio.create_task(self._write(client))
+        try:
+            await self._read(client)
+        except (WebSocketDisconnect, ConnectionError, RuntimeError):
+            pass  # it has gone
+        finally:
+            writer.cancel()
+            self._clients.discard(client)
+            await self._forget(client)
+
+    def _hello(self, client: Client, secret: str) -> dict[str, Any]:
+        stage = self._stage
+        specs = stage.simulation.specs
+        digests = [runtime.active_policy_hash() for runtime in stage.runtimes.values()]
+        return {
+            "type": "hello",
+            "you": client.name,
+            "owner": secret,
+            "mode": self._mode,
+            "world": first_spec(stage.simulation).name,
+            "groups": [group_document(group, specs[group], runtime) for group, runtime in stage.runtimes.items()],
+            "lease_ticks": self._desk.lease_ticks,
+            "can": self._desk.can,
+            "policy": next((digest for digest in digests if digest is not None), None),
+            "script": "scripted" in stage.simulation.behaviors,
+            "tick": stage.history.tick,
+        }
+
+    async def _read(self, client: Client) -> None:
+        while True:
+            received = await client.socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            text = received.get("text") or received.get("bytes") or ""
+            try:
+                if not client.may_ask():
+                    raise MessageError("too many messages")
+                message = read_message(text)
+            except MessageError as error:
+                client.say({"type": "reply", "to": id_in(text[:MAX_BYTES]), "ok": False, "error": str(error)})
+                if client.refuse():
+                    await client.socket.close(POLICY_VIOLATION)
+                    return
+                continue
+            try:
+                answer = await self._desk.do(client, message)
+            except (TownletError, BehaviorError) as error:
+                client.say({"type": "reply", "to": message.id, "ok": False, "error": str(error)})
+                continue
+            client.say({"type": "reply", "to": message.id, "ok": True, **answer})
+            client.told_tick = -1  # what it looks at may look different now
+            self._stage.want()
+
+    async def _write(self, client: Client) -> None:
+        """Send what waits, and frames at the pace at which they are taken: a slow client gets fewer."""
+        socket = client.socket
+        seen: Snapshot | None = None
+        self._stage.want()
+        while True:
+            await client.wake.wait()
+            client.wake.clear()
+            while client.waiting:
+                await socket.send_text(client.waiting.popleft())
+            snapshot, now = self._stage.snapshot, time.monotonic()
+            if snapshot is None or snapshot is seen:
+                continue
+            if now < client.frame_due:
+                await asyncio.sleep(client.frame_due - now)
+                snapshot = self._stage.snapshot or snapshot
+            await self._send_frame(client, snapshot)
+            seen = snapshot
+            pace = FRAMES_PER_S if snapshot.pixels is None else PICTURES_PER_S
+            client.frame_due = time.monotonic() + 1.0 / pace
+            self._stage.want()
+
+    async def _send_frame(self, client: Client, snapshot: Snapshot) -> None:
+        socket = client.socket
+        self._number(snapshot)
+        if client.scene != self._scene_version:
+            client.scene = self._scene_version
+            await socket.send_text(json.dumps(scene_message(snapshot.scene, self._scene_version)))
+        if client.roster != self._roster_version:
+            client.roster = self._roster_version
+            await socket.send_text(json.dumps(self._roster_message()))
+        owners = self._desk.possessed_by()
+        possessed = np.array([_code(owners.get(one), client.name) for one in self._roster], np.uint8)
+        await socket.send_bytes(b"".join(self._frame(snapshot)) + possessed.tobytes() + b"\0" * (-len(possessed) % 4))
+        if snapshot.pixels is not None:
+            if self._picture is None or self._picture[0] is not snapshot:
+                self._picture = snapshot, await asyncio.to_thread(picture_bytes, snapshot.pixels, snapshot.tick)
+            await socket.send_bytes(self._picture[1])
+        await self._send_rest(client, snapshot, owners)
+
+    def _number(self, snapshot: Snapshot) -> None:
+        """Give the scene and the list of agents of a snapshot their numbers."""
+        if snapshot.scene is not self._scene:
+            self._scene, self._scene_version = snapshot.scene, self._scene_version + 1
+        ids = snapshot.drawing.agent_ids.tolist()
+        if ids != self._roster or not self._roster_version:
+            self._roster, self._roster_version = ids, self._roster_version + 1
+
+    def _roster_message(self) -> dict[str, Any]:
+        """The agents that the rows of frames are, and the places of their groups in `hello`."""
+        group_of: dict[str, int] = {}
+        for index, runtime in enumerate(self._stage.runtimes.values()):
+            observed = runtime.observed
+            if index and observed is not None:
+                group_of.update(dict.fromkeys(observed.agent_ids.tolist(), index))
+        groups = [group_of.get(one, 0) for one in self._roster]
+        return {"type": "roster", "version": self._roster_version, "ids": self._roster, "groups": groups}
+
+    def _frame(self, snapshot: Snapshot) -> list[bytes]:
+        """The parts of a frame that are the same for all clients."""
+        if self._encoded is None or self._encoded[0] is not snapshot:
+            nobody = np.zeros(0, np.uint8)
+            parts = frame_bytes(
+                snapshot, scene_version=self._scene_version, roster_version=self._roster_version, possessed=nobody
+            )
+            self._encoded = snapshot, parts
+        return self._encoded[1]
+
+    async def _send_rest(self, client: Client, snapshot: Snapshot, owners: Mapping[str, str | None]) -> None:
+        now = time.monotonic()
+        self._note_state(snapshot, owners)
+        if client.state != self._state_version:
+            client.state = self._state_version
+            await client.socket.send_text(json.dumps(self._state))
+        if now >= client.chart_due:
+            client.chart_due = now + 1.0 / CHARTS_PER_S
+            # Where the world has gone back, its ticks come again.
+            client.chart_tick = min(client.chart_tick, snapshot.tick - 1)
+            points = [point for point in self._stage.history.points(client.chart_tick) if len(point.deciders)]
+            if points:
+                client.chart_tick = points[-1].tick
+                reasons = next(iter(self._stage.runtimes.values())).names.veto_reasons
+                message = chart_message(points, snapshot.ticks_per_s, reasons)
+                await client.socket.send_text(json.dumps(message, allow_nan=False))
+        if client.inspects is not None and client.told_tick != snapshot.tick:
+            client.told_tick = snapshot.tick
+            try:
+                message = await self._desk.agent(client.inspects, client)
+            except TownletError:  # it has left, or decided nothing yet
+                message = {"type": "agent", "id": client.inspects, "gone": True}
+            await client.socket.send_text(json.dumps(message, allow_nan=False))
+
+    def _note_state(self, snapshot: Snapshot, owners: Mapping[str, str | None]) -> None:
+        people = {
+            client.name: [agent for agent, owner in owners.items() if owner == client.name] for client in self._clients
+        }
+        digests = [runtime.active_policy_hash() for runtime in self._stage.runtimes.values()]
+        state = {
+            "type": "state",
+            "paused": snapshot.paused,
+            "speed": self._stage.speed,
+            "ratio": snapshot.ratio,
+            "policy": next((digest for digest in digests if digest is not None), None),
+            "kept": self._stage.kept,
+            "recording": None,
+            "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
+            "teach": None,
+        }
+        if state != self._state:
+            self._state, self._state_version = state, self._state_version + 1
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of people who are here, once a second."""
+        while True:
+            await asyncio.sleep(LEASE_S / 5.0)
+            await self._desk.renew_all({client.name for client in self._clients})
+
+    async def _forget(self, client: Client) -> None:
+        if client.inspects is not None:
+            looked_at = client.inspects
+            self._stage.call(lambda: self._stage.history.look_at(looked_at, -1))
+        if all(other.name != client.name for other in self._clients):
+            self._releases[client.name] = asyncio.create_task(self._release_later(client.name))
+
+    async def _release_later(self, name: str) -> None:
+        """Free the agents of a person who has not come back in time, also where the world is paused."""
+        await asyncio.sleep(LEASE_S)
+        await self._desk.release_all(name)
+        self._releases.pop(name, None)
+        self._stage.want()
+
+
+def _code(owner: str | None, name: str) -> int:
+    return 0 if owner is None else 1 if owner == name else 2
