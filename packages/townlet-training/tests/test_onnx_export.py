@@ -221,13 +221,11 @@ def test_exporting_is_silent(
 
 
 def test_exporting_imports_no_compiler(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from corridor import SPEC, network; "
-    code += "from townlet_training import export_policy; "
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; "
+    code += "from corridor import SPEC, network; from townlet_training import export_policy; "
     code += f"export_policy(network(), Path({str(tmp_path / 'policy.onnx')!r}), spec=SPEC, seed=1); "
     code += "raise SystemExit(str({'torch.onnx', 'torch._dynamo', 'onnxscript', 'sympy'} & set(sys.modules) or ''))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stderr.strip() == ""
 
 
