@@ -37,6 +37,7 @@ NEEDS = {
         "test_cli_report_own_logs.py",
         "test_cli_resume.py",
         "test_cli_run_starts.py",
+        "test_cli_second.py",
         "test_cli_soak.py",
         "test_cli_train.py",
         "test_cli_train_bc.py",

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from strategies import LinearPolicy, bridge_config
 
@@ -15,7 +16,9 @@ from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = CorridorConfig()
-COMMAND = [sys.executable, __file__]
+# The folder is said: a process that must not import from the folder of its program finds nothing there.
+_PROGRAM = f"sys.path.insert(0, {str(Path(__file__).parent)!r}); runpy.run_path({__file__!r}, run_name='__main__')"
+COMMAND = [sys.executable, "-c", f"import runpy, sys; {_PROGRAM}"]
 RAISES, BREAKS, DIES, SLEEPS = (2**31 + 1000 + number for number in range(4))
 """Seeds with which the other process does something else than to play."""
 

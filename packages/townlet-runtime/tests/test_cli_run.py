@@ -11,7 +11,7 @@ from finished_run import town_policy, write_finished_run
 from onnx_files import card, policy_file
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.commands import run as module
+from townlet_runtime.cli.running import run as module
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.town import Town, TownConfig
 

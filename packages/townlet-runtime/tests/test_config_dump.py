@@ -14,6 +14,7 @@ from townlet_runtime.config import (
     config_from,
     dump_config,
     load_config,
+    parse_override,
     script_config,
     town_config,
     training_mode,
@@ -191,7 +192,9 @@ def test_a_config_is_written_in_the_names_of_python() -> None:
 
 def test_a_run_of_the_first_release_has_the_digest_that_it_was_begun_with() -> None:
     # Of the built-in config and of another one, as townlet-runtime 0.1.1 computed them.
-    built_in, other = load_config(None).config, config_of({"ppo": {"gamma": 0.9}})
+    then = ["training.total_env_steps=200000", "bc.num_epochs=8", "anneal.blend_fraction=0.3"]
+    built_in = load_config(None, [parse_override(each) for each in then]).config
+    other = config_of({"ppo": {"gamma": 0.9}})
     assert config_digest(built_in) == "46a1d492652377fea96880b249ee5926502722b098e3651cc2766f96fe564a1e"
     assert config_digest(other) == "74304906852e2f79fd01fae3298cdf8cd1e4c86579dfa2ffb75dab7d79dc317a"
 

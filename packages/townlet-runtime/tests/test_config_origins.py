@@ -44,7 +44,7 @@ def town(tmp_path: Path) -> Path:
         ("seed", 5, "scenario", "t.yaml:4"),
         ("scenario.seed", 5, "file", "t.yaml:4"),
         ("ppo.discount", 0.9, "file", "t.yaml:6"),
-        ("ppo.learning_rate", 0.001, "preset", "preset town"),
+        ("ppo.learning_rate", 0.0015, "preset", "preset town"),
         ("ppo.gae_lambda", 0.5, "option", "--set ppo.gae_lambda=0.5"),
         ("ppo.clip_range", 0.2, "default", "default"),
         ("town.needs_decay.hunger", 0.02, "file", "t.yaml:8"),
@@ -52,7 +52,7 @@ def town(tmp_path: Path) -> Path:
         ("jobs.cook.start_tick", 5, "file", "t.yaml:10"),
         ("rivalry.max_edges", 3, "file", "t.yaml:12"),
         ("rivalry.min_value", 0.1, "option", "--set conflict.rivalry.min_value=0.1"),
-        ("training.num_envs", 16, "default", "default"),
+        ("training.num_envs", 32, "preset", "preset town"),
         ("promotion.num_episodes", 100, "default", "default"),
     ],
 )

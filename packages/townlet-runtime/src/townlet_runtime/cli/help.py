@@ -55,7 +55,6 @@ class RootGroup(DescribedGroup):
         known = {name for names in HEADINGS.values() for name in names}
         sections = {**HEADINGS, _OTHERS: tuple(name for name in there if name not in known)}
         width = max(map(len, there), default=0)
-        formatter.write_paragraph()
         for heading, names in sections.items():
             rows = [(name.ljust(width), self._about(ctx, name)) for name in names if name in there]
             if rows:

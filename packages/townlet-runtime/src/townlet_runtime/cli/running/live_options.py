@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.options import (
     ConfigArgument,
     ControllerName,
@@ -23,9 +22,12 @@ from townlet_runtime.cli.options import (
 )
 from townlet_runtime.cli.start import with_console
 
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
+
 HELP = (
-    "Watch a world in the browser, take agents over by hand, and teach them.\n\nServes a page at an address with a "
-    "secret in it, to this machine alone. Ctrl-C ends it."
+    "Watch a world in the browser, and take agents over by hand.\n\nServes a page at an address with a secret in it, "
+    "to this machine alone. Ctrl-C ends it."
 )
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="To listen at; another one opens the world to the network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="To listen at; 0: one that is free.")]
