@@ -67,7 +67,7 @@ def test_show_is_a_table_of_values_with_their_sources(
     assert lines[0] == ["key", "value", "from"]
     assert ["ppo.discount", "0.9", f"{path}:3"] in lines
     assert ["town.num_agents", "3", "--set", "town.agents=3"] in lines
-    assert ["ppo.learning_rate", "0.001", "preset", "town"] in lines
+    assert ["ppo.learning_rate", "0.0015", "preset", "town"] in lines
     assert not any(line[0] == "ppo.clip_range" for line in lines)
     assert err == ""
     every = record(capsys, "show", str(path))
