@@ -95,7 +95,7 @@ def network_of(spec: SimulationSpec, config: NetworkConfig) -> ActorCritic:
 def collected(kind: Kinds, network: ActorCritic) -> TrajectoryBatch:
     sizes = {AGENTS: network.state_size} if network.state_size else {}
     worlds = OneGroup(Skies(kind))
-    collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000, state_sizes=sizes)
+    collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000, state_sizes=sizes, asks_values=True)
     return collector.collect({AGENTS: network}, num_ticks=20, ratio=1.0).batches[AGENTS]
 
 

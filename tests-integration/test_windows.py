@@ -32,6 +32,7 @@ NOT_TYPED = {
     "dataset split",  # write data as convert does
     "dataset filter",
     "report bc",  # reads one file
+    "live",  # serves until a signal ends it
 }
 
 

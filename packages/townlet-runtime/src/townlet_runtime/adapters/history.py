@@ -183,11 +183,10 @@ class History:
         row = self.tick - self._first
         if row == len(self._actions):
             row = self._make_room()
-        if len(slots) == self._capacity:
-            self._actions[row] = actions
-        else:
+        if len(slots) < self._capacity:
             self._actions[row] = self._nobody
-            self._actions[row, slots] = actions
+        # Slots of several groups, one after the other, are in no order.
+        self._actions[row, slots] = actions
         self.tick += 1
 
     def _make_room(self) -> int:

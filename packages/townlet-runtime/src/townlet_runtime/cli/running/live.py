@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from townlet_runtime.cli.console import Console, stop_on_signals
-from townlet_runtime.cli.running.setup import RunOptions, prepared
+from townlet_runtime.cli.running.setup import RunOptions, prepared, require_shares
 from townlet_runtime.errors import MissingExtraError
 
 DEFAULT_PORT, DEFAULT_SPEED = 8400, 10.0
@@ -35,6 +35,7 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
         MissingExtraError: if the extra `live` is not installed.
         ConfigError: if nobody can listen at the address, or the world or policy does not fit.
     """
+    require_shares(options)
     try:
         from townlet_runtime.live.desk import Desk
         from townlet_runtime.live.hub import Hub

@@ -19,7 +19,7 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
     table,
 )
-from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared
+from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared, require_shares
 from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_telemetry, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.worlds import Worlds
@@ -121,12 +121,7 @@ def _close(telemetry: Telemetry, console: Console) -> None:
 
 
 def _check(options: RunOptions, console: Console) -> None:
-    if options.ratio is not None and not 0.0 <= options.ratio <= 1.0:
-        raise ConfigError(f"expected a share in [0, 1], got {options.ratio}", file="--ratio")
-    if options.ticks_per_second is not None and options.ticks_per_second <= 0.0:
-        raise ConfigError(f"expected more than 0, got {options.ticks_per_second}", file="--ticks-per-second")
-    if options.ratio and options.policy is None:
-        raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
+    require_shares(options)
     if options.stream_telemetry and options.telemetry_path is not None:
         raise CommandError("--stream-telemetry cannot be combined with --telemetry-path")
     if options.telemetry_every is not None and options.telemetry is None:

@@ -76,6 +76,20 @@ class PreparedWorld:
     ticks: int
 
 
+def require_shares(options: RunOptions) -> None:
+    """Refuse a share of decisions or a pace that there is not.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    if options.ratio is not None and not 0.0 <= options.ratio <= 1.0:
+        raise ConfigError(f"expected a share in [0, 1], got {options.ratio}", file="--ratio")
+    if options.ticks_per_second is not None and options.ticks_per_second <= 0.0:
+        raise ConfigError(f"expected more than 0, got {options.ticks_per_second}", file="--ticks-per-second")
+    if options.ratio and options.policy is None:
+        raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
+
+
 def prepared(options: RunOptions, console: Console) -> PreparedWorld:
     """Make one world with its runtimes, and begin it.
 
