@@ -44,7 +44,6 @@ def test_an_action_is_a_key_or_a_list(action: object) -> None:
         ('{"type": "acquire", "id": 1, "agent": ""}', "1 to 256 characters"),
         ('{"type": "feed", "id": 1, "agent": "a", "action": []}', "key of an action"),
         ('{"type": "feed", "id": 1, "agent": "a", "action": ["left", 1]}', "expected a number"),
-        ('{"type": "swap", "id": 1, "digest": "d", "approve": 1}', "true or false"),
         ('{"type": "play", "id": 1, "id": ' + "[" * 2000 + "}", "JSON"),
         (json.dumps({"type": "acquire", "id": 1, "agent": "a" * MAX_BYTES}), "at most 4096 bytes"),
     ],

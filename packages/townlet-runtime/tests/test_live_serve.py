@@ -19,7 +19,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.live import desk as desk_module
-from townlet_runtime.live import hub as hub_module
 from townlet_runtime.live.desk import Desk
 from townlet_runtime.live.hub import MAX_REFUSED, Hub
 from townlet_runtime.live.serve import served
@@ -177,8 +176,7 @@ def test_people_do_not_take_each_other_s_agents() -> None:
 
 
 def test_who_comes_back_in_time_keeps_the_agent_and_others_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (hub_module, desk_module):
-        monkeypatch.setattr(module, "LEASE_S", 0.5)
+    monkeypatch.setattr(desk_module, "LEASE_S", 0.5)
     monkeypatch.setattr(desk_module, "LEAST_LEASE_TICKS", 20)
     with open_world() as (address, stage):
         page = Page(address)
@@ -201,7 +199,8 @@ def test_who_comes_back_in_time_keeps_the_agent_and_others_lose_it(monkeypatch: 
 def test_what_is_refused_is_said_and_too_much_of_it_ends_the_connection() -> None:
     with open_world() as (address, _):
         page = Page(address)
-        assert "is not possible here" in page.ask("teach", method="bc")["error"]
+        assert "is known" in page.ask("teach", method="bc")["error"]
+        assert "nothing is recorded" in page.ask("label", agent=None, value="success")["error"]
         assert "no policy" in page.ask("ratio", value=0.5)["error"]
         for _ in range(MAX_REFUSED + 1):
             page.send("nonsense")

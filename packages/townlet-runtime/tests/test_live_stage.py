@@ -15,17 +15,26 @@ from townlet_runtime import OneGroup
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.stage import Stage
+from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.simulation.script import script_side
 from townlet_runtime.testing import Corridor
 from townlet_runtime.town import Town, TownConfig
+from townlet_trajectory import TrajectoryService
 
 SEED = 3
 
 
-def stage_of(world: object, *, speed: float | None = None, paused: bool = True) -> Stage:
+def stage_of(world: object, *, speed: float | None = None, paused: bool = True, records: bool = False) -> Stage:
     simulation = OneGroup(world)  # type: ignore[arg-type]  # a simulation of either kind
+    services = {AGENTS: TrajectoryService(schema_of(simulation.specs[AGENTS], masked=True), max_rows=10_000)}
     runtimes = runtimes_of(
-        simulation, script_side(simulation), config=BridgeConfig(), policies=None, services=None, seed=SEED
+        simulation,
+        script_side(simulation),
+        config=BridgeConfig(),
+        policies=None,
+        services=services if records else None,
+        seed=SEED,
     )
     return Stage(simulation, runtimes, seed=SEED, speed=speed, paused=paused)
 
@@ -123,11 +132,41 @@ def test_again_goes_back_to_the_state_that_was_kept() -> None:
             stage.step(15)
             until(lambda: stage.history.tick == 24)
             agent = str(stage.runtimes["agents"].observed.agent_ids[0])  # type: ignore[union-attr]
-            return stage.call(lambda: stage.history.strip(agent)["reward"][-15:]).result(10.0)
+            return stage.call(lambda: stage.history.strip_of(agent)["reward"][-15:]).result(10.0)
 
         first = rewards()
         stage.call(stage.again).result(10.0)
         assert rewards() == first
+
+
+def test_what_was_recorded_outlives_a_new_beginning() -> None:
+    stage = stage_of(town(), records=True)
+    with running(stage):
+        assert not stage.can_save
+        with pytest.raises(SimulationError, match="nobody can go back in a world that is recorded"):
+            stage.call(stage.mark).result(10.0)
+        stage.step(10)
+        until(lambda: stage.history.tick == 9)
+        stage.call(lambda: stage.reset(4)).result(10.0)
+        stage.step(3)
+        until(lambda: len(stage.history.points()) == 3)
+    recorded = stage.recorded()[AGENTS]
+    assert recorded.num_steps == 5 * (10 + 3)
+    assert np.unique(recorded.ticks).size == 10 + 3
+    assert stage.recorded()[AGENTS].num_steps == 5 * (10 + 3)
+
+
+def test_nobody_holds_an_agent_after_going_back() -> None:
+    with running(stage_of(town())) as stage:
+        runtime = stage.runtimes[AGENTS]
+        agent = str(runtime.observed.agent_ids[0])  # type: ignore[union-attr]
+        assert runtime.acquire_possession(agent, owner="p1")
+        stage.step(2)
+        until(lambda: stage.history.tick == 1)
+        stage.call(stage.mark).result(10.0)
+        stage.call(stage.again).result(10.0)
+        assert not runtime.is_possessed(agent)
+        assert runtime.acquire_possession(agent, owner="p2")
 
 
 def test_a_town_draws_itself_and_others_are_a_grid() -> None:

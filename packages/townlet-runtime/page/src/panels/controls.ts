@@ -65,7 +65,7 @@ export class Controls {
     byId("step", HTMLButtonElement).addEventListener("click", () => this.step());
     byId("reset", HTMLButtonElement).addEventListener("click", () => void this.reset());
     byId("mark", HTMLButtonElement).addEventListener("click", () => void desk.ask("mark", {}, "This moment is kept."));
-    byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment. What came after it is labelled discard."));
+    byId("again", HTMLButtonElement).addEventListener("click", () => void desk.ask("again", {}, "Back at the kept moment."));
     const turns = byId("turns", HTMLInputElement);
     turns.addEventListener("change", () => (possession.turns = turns.checked));
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy as np
 from townlet_behavior import PossessionError
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.history import WORLD
 from townlet_runtime.live.messages import Message, MessageError
-from townlet_runtime.live.stage import WORLD, Stage
+from townlet_runtime.live.stage import Stage
 from townlet_runtime.live.wire import finite
 from townlet_runtime.simulation.interface import Observed
 from townlet_trajectory import EpisodeLabel
@@ -21,7 +23,7 @@ from townlet_trajectory import EpisodeLabel
 T = TypeVar("T")
 
 LEASE_S, LEAST_LEASE_TICKS = 5.0, 150
-"""A lease that nobody renews: so many seconds, or so many ticks where that is longer."""
+"""An agent whose person has gone is free again after so many seconds, or so many ticks where that is longer."""
 
 
 class Person(Protocol):
@@ -68,10 +70,7 @@ class Desk:
         Raises:
             TownletError, BehaviorError: if it cannot be done; the text is for the person.
         """
-        does = self._does.get(message.kind)
-        if does is None:
-            raise MessageError(f"`{message.kind}` is not possible here")
-        return await does(person, message)
+        return await self._does[message.kind](person, message)
 
     @property
     def can(self) -> dict[str, bool]:
@@ -96,26 +95,32 @@ class Desk:
             found.update(runtime.possessors(world=WORLD))
         return found
 
-    async def renew_all(self, names: set[str]) -> None:
+    async def renew_all(self, names: Collection[str]) -> None:
         """Renew the leases of all agents that the people of these names possess."""
-        ticks = self.lease_ticks
-        for runtime in self._stage.runtimes.values():
-            for agent, name in runtime.possessors(world=WORLD).items():
-                if name in names:
-                    try:
-                        await asyncio.to_thread(runtime.renew_possession, agent, ticks, world=WORLD, owner=name)
-                    except PossessionError:  # it has left, or was released meanwhile
-                        continue
+        for runtime, agent, name in self._held_by(names):
+            # It may have left, or been released, meanwhile.
+            with suppress(PossessionError):
+                await asyncio.to_thread(runtime.renew_possession, agent, self.lease_ticks, world=WORLD, owner=name)
 
     async def release_all(self, name: str) -> None:
         """Free every agent of a person."""
-        for runtime in self._stage.runtimes.values():
-            for agent, owner in runtime.possessors(world=WORLD).items():
-                if owner == name:
-                    try:
-                        await asyncio.to_thread(runtime.release_possession, agent, world=WORLD, owner=name)
-                    except PossessionError:
-                        continue
+        for runtime, agent, _ in self._held_by([name]):
+            with suppress(PossessionError):
+                await asyncio.to_thread(runtime.release_possession, agent, world=WORLD, owner=name)
+
+    def _held_by(self, names: Collection[str]) -> list[tuple[BatchRuntime, str, str]]:
+        """The runtimes and ids of possessed agents, and their owners."""
+        return [
+            (runtime, agent, name)
+            for runtime in self._stage.runtimes.values()
+            for agent, name in runtime.possessors(world=WORLD).items()
+            if name is not None and name in names
+        ]
+
+    @property
+    def lease_s(self) -> float:
+        """Seconds after which an agent is free again whose person has gone."""
+        return LEASE_S
 
     @property
     def lease_ticks(self) -> int:
@@ -150,7 +155,7 @@ class Desk:
                 "why_illegal": {},
                 "possessed_by": None if owner is None else "you" if owner == person.name else "another",
                 "lease_left": None,
-                "reward": whole.reward,
+                "reward": explained.reward,
                 "terms": dict(whole.terms),
             }
         )
@@ -209,7 +214,7 @@ class Desk:
         return {}
 
     async def _strip(self, person: Person, message: Message) -> dict[str, Any]:
-        return await self._asked(lambda: self._stage.history.strip(message["agent"]))
+        return await self._asked(lambda: self._stage.history.strip_of(message["agent"]))
 
     async def _moment(self, person: Person, message: Message) -> dict[str, Any]:
         return {"moment": await self.agent(message["agent"], person, message["tick"])}

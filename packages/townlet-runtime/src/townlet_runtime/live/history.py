@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ CHART_POINTS = 600
 """That are kept of every line of a chart."""
 ALWAYS_WHOLE = 64
 """In a world of so few agents, whole decisions are kept of all; else of those that are looked at."""
+WORLD = 0
+"""The one of the parallel worlds that is watched."""
 
 
 class Decider(IntEnum):
@@ -51,41 +53,93 @@ class Point(NamedTuple):
     """[8]; agents by `Decider`."""
     mean_reward: float
     vetoes: NDArray[np.int64]
-    """[reasons]; of the veto reasons of the first group."""
+    """[reasons]; by the place in `History.veto_reasons`."""
 
 
-@dataclass(eq=False)
-class _Tick:
-    """One tick of one group."""
+class Latest(NamedTuple):
+    """Columns of the agents that decided in a tick, all groups one after the other, each [N]."""
 
-    tick: int
     agent_ids: NDArray[np.object_]
     deciders: NDArray[np.uint8]
     actions: NDArray[np.int16]
     """-1 where actions are arrays."""
     rewards: NDArray[np.float32]
-    possessed: NDArray[np.bool_]
-    whole: dict[str, Whole] = field(default_factory=dict)
-    """By agent id."""
 
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """The decision of one agent, its row of every array copied, and what came of it."""
+    """Decisions of some agents of one group, their rows of every array copied, and what came of them."""
 
     decided: Decided
-    """Of this agent alone."""
-    reward: float
-    terms: Mapping[str, float]
+    rewards: NDArray[np.float32]
+    terms: Mapping[str, NDArray[np.float32]]
+
+    @classmethod
+    def of(
+        cls,
+        decided: Decided,
+        rewards: NDArray[np.float32],
+        terms: Mapping[str, NDArray[np.float32]],
+        rows: NDArray[np.int64],
+    ) -> Whole:
+        """Copy some rows of everything: what comes later must not change it.
+
+        Args:
+            decided: of N agents.
+            rewards: [N]; what came of it.
+            terms: parts of the rewards by name, each [N].
+            rows: [M].
+        """
+        seen, proposals = decided.observed, decided.proposals
+        observed = Observed(
+            slots=seen.slots[rows],
+            agent_ids=seen.agent_ids[rows],
+            observations={name: array[rows] for name, array in seen.observations.items()},
+            keys=seen.keys[rows],
+            worlds=seen.worlds[rows],
+            episodes=seen.episodes[rows],
+            action_mask=None if seen.action_mask is None else seen.action_mask[rows],
+        )
+        columns = {name: column[rows] for name, column in decided.decisions.columns().items()}
+        return cls(
+            decided=Decided(
+                observed=observed,
+                decisions=DecisionBatch(**columns),
+                proposals=None if proposals is None else _rows_of(proposals, rows),
+                tick=decided.tick,
+            ),
+            rewards=rewards[rows],
+            terms={name: term[rows] for name, term in terms.items()},
+        )
+
+    def one(self, agent_id: str) -> Whole | None:
+        """That of one agent alone; None where it is not among them."""
+        rows = np.flatnonzero(self.decided.observed.agent_ids == agent_id)
+        if not rows.size:
+            return None
+        return Whole.of(self.decided, self.rewards, self.terms, rows)
 
     def explained(self, runtime: BatchRuntime) -> StepExplanation:
-        """In words and numbers, with the policy's answer."""
+        """The decision of the only agent in words and numbers, with the policy's answer."""
         row = self.decided
-        (found,) = explain_decided(row, runtime.names, world=0, option_ticks=runtime.option_ticks).values()
+        (found,) = explain_decided(row, runtime.names, world=WORLD, option_ticks=runtime.option_ticks).values()
         # A policy that was not asked for its values has the column's 0.
         asked = row.proposals is not None and row.proposals.values is not None
+        terms = {name: float(term[0]) for name, term in self.terms.items()}
         value = found.value if asked else None
-        return replace(found, value=value, reward=self.reward, reward_terms=dict(self.terms))
+        return replace(found, value=value, reward=float(self.rewards[0]), reward_terms=terms)
+
+
+class _Tick(NamedTuple):
+    """One tick of one group."""
+
+    tick: int
+    columns: Latest
+    whole: Whole
+    """Of those that are looked at."""
+
+
+_NOBODY = Latest(np.empty(0, object), np.empty(0, np.uint8), np.empty(0, np.int16), np.empty(0, np.float32))
 
 
 class History:
@@ -102,6 +156,12 @@ class History:
         self._looked_at: dict[str, int] = {}
         self.tick = 0
         """Decided last."""
+        reasons = {group: runtime.names.veto_reasons for group, runtime in runtimes.items()}
+        self.veto_reasons = tuple(dict.fromkeys(reason for each in reasons.values() for reason in each))
+        """Of all groups."""
+        self._places = {
+            group: np.array(list(map(self.veto_reasons.index, each)), np.int64) for group, each in reasons.items()
+        }
 
     def look_at(self, agent_id: str, by: int) -> None:
         """Keep whole decisions of an agent from now on: one more (`by` 1) or one fewer (-1) looks at it."""
@@ -113,74 +173,68 @@ class History:
 
     def record(self, stepped: Mapping[str, Stepped]) -> None:
         """Note the tick that was just done."""
-        counts, vetoes, rewards, agents = np.zeros(len(Decider), np.int64), np.zeros(0, np.int64), 0.0, 0
+        counts, vetoes = np.zeros(len(Decider), np.int64), np.zeros(len(self.veto_reasons), np.int64)
+        reward_sum, agents = 0.0, 0
         for group, runtime in self._runtimes.items():
             decided = runtime.decided
             if decided is None:
                 continue
             decisions, outcome = decided.decisions, stepped[group]
-            one = _Tick(
-                tick=decided.tick,
+            columns = Latest(
                 agent_ids=decided.observed.agent_ids,
                 deciders=deciders_of(decisions, runtime.names.proposers),
                 actions=_actions_of(decisions),
                 rewards=outcome.rewards,
-                possessed=decisions.possessed,
             )
-            one.whole = {
-                str(one.agent_ids[row]): _whole(decided, outcome, row) for row in self._rows_to_keep(one.agent_ids)
-            }
-            self._ticks[group].append(one)
-            counts += np.bincount(one.deciders, minlength=len(Decider))
-            reasons = np.bincount(decisions.veto_reason, minlength=len(runtime.names.veto_reasons) + 1)[1:]
-            vetoes = vetoes + reasons if len(vetoes) == len(reasons) else reasons
-            rewards += float(np.add.reduce(one.rewards, dtype=np.float64))
-            agents += len(one.rewards)
+            rows = self._rows_to_keep(columns.agent_ids)
+            self._ticks[group].append(
+                _Tick(decided.tick, columns, Whole.of(decided, outcome.rewards, outcome.reward_terms, rows))
+            )
+            counts += np.bincount(columns.deciders, minlength=len(Decider))
+            places = self._places[group]
+            vetoes[places] += np.bincount(decisions.veto_reason, minlength=len(places) + 1)[1:]
+            reward_sum += float(np.add.reduce(columns.rewards, dtype=np.float64))
+            agents += len(columns.rewards)
             self.tick = decided.tick
-        self._points.append(Point(self.tick, counts, rewards / max(agents, 1), vetoes))
+        self._points.append(Point(self.tick, counts, reward_sum / max(agents, 1), vetoes))
 
-    def _rows_to_keep(self, agent_ids: NDArray[np.object_]) -> Iterable[int]:
+    def _rows_to_keep(self, agent_ids: NDArray[np.object_]) -> NDArray[np.int64]:
         if len(agent_ids) <= ALWAYS_WHOLE:
-            return range(len(agent_ids))
-        return [row for one in self._looked_at for row in np.flatnonzero(agent_ids == one)[:1].tolist()]
+            return np.arange(len(agent_ids))
+        return np.flatnonzero(np.isin(agent_ids, list(self._looked_at)))
 
-    def latest(self) -> tuple[dict[str, int], dict[str, NDArray[Any]]]:
-        """The agents of the last tick, all groups one after the other: their rows, and their columns."""
-        last = [ring[-1] for ring in self._ticks.values() if ring]
-        if not last:
-            return {}, {}
-        names = ("deciders", "actions", "rewards", "possessed")
-        columns = {name: np.concatenate([vars(one)[name] for one in last]) for name in names}
-        ids = np.concatenate([one.agent_ids for one in last]).tolist()
-        return dict(zip(ids, range(len(ids)), strict=True)), columns
+    def latest(self) -> Latest:
+        """The agents of the last tick."""
+        last = [ring[-1].columns for ring in self._ticks.values() if ring]
+        return Latest(*map(np.concatenate, zip(*last, strict=True))) if last else _NOBODY
 
-    def strip(self, agent_id: str) -> dict[str, list[Any]]:
+    def strip_of(self, agent_id: str) -> dict[str, list[Any]]:
         """The ticks of one agent that are kept: `ticks`, `decider`, `action`, `reward` and `vetoed`, oldest first."""
-        ring, rows = self._of(agent_id)
+        found = [
+            (one.tick, *(column[row] for column in one.columns[1:]))
+            for ring in self._ticks.values()
+            for one in ring
+            for row in np.flatnonzero(one.columns.agent_ids == agent_id)[:1]
+        ]
         return {
-            "ticks": [one.tick for one in ring],
-            "decider": [int(one.deciders[row]) for one, row in zip(ring, rows, strict=True)],
-            "action": [int(one.actions[row]) for one, row in zip(ring, rows, strict=True)],
-            "reward": [float(one.rewards[row]) for one, row in zip(ring, rows, strict=True)],
-            "vetoed": [bool(one.deciders[row] == Decider.VETOED) for one, row in zip(ring, rows, strict=True)],
+            "ticks": [tick for tick, *_ in found],
+            "decider": [int(decider) for _, decider, *_ in found],
+            "action": [int(action) for _, _, action, _ in found],
+            "reward": [float(reward) for *_, reward in found],
+            "vetoed": [bool(decider == Decider.VETOED) for _, decider, *_ in found],
         }
 
     def moment(self, agent_id: str, tick: int | None) -> tuple[str, Whole] | None:
         """The group and the decision of an agent at a tick that is kept whole; of None at the last one; else None."""
         for group, ring in self._ticks.items():
             for one in reversed(ring):
-                if agent_id in one.whole and tick in (None, one.tick):
-                    return group, one.whole[agent_id]
+                if tick in (None, one.tick) and (whole := one.whole.one(agent_id)) is not None:
+                    return group, whole
         return None
 
-    def points(self, after: int) -> list[Point]:
-        """Those of the charts after a tick, oldest first."""
-        found = []
-        for point in reversed(self._points):
-            if point.tick <= after:
-                break
-            found.append(point)
-        return found[::-1]
+    def points(self) -> tuple[Point, ...]:
+        """Those of the charts, oldest first, for other threads: the ring goes on."""
+        return tuple(self._points)
 
     def cut(self, tick: int) -> None:
         """Forget what came after `tick`: the world went back there."""
@@ -190,16 +244,6 @@ class History:
         while self._points and self._points[-1].tick >= tick:
             self._points.pop()
         self.tick = tick
-
-    def _of(self, agent_id: str) -> tuple[list[_Tick], list[int]]:
-        found, rows = list[_Tick](), list[int]()
-        for ring in self._ticks.values():
-            for one in ring:
-                here = np.flatnonzero(one.agent_ids == agent_id)
-                if here.size:
-                    found.append(one)
-                    rows.append(int(here[0]))
-        return found, rows
 
 
 def deciders_of(decisions: DecisionBatch, proposers: tuple[str, ...]) -> NDArray[np.uint8]:
@@ -233,34 +277,8 @@ def _actions_of(decisions: DecisionBatch) -> NDArray[np.int16]:
     return actions.astype(np.int16) if actions.ndim == 1 else np.full(len(actions), -1, np.int16)
 
 
-def _whole(decided: Decided, stepped: Stepped, row: int) -> Whole:
-    """Copy one row of everything: what comes later must not change it."""
-    one = slice(row, row + 1)
-    seen, proposals = decided.observed, decided.proposals
-    observed = Observed(
-        slots=seen.slots[one].copy(),
-        agent_ids=seen.agent_ids[one].copy(),
-        observations={name: array[one].copy() for name, array in seen.observations.items()},
-        keys=seen.keys[one].copy(),
-        worlds=np.zeros(1, np.int64),
-        episodes=seen.episodes[one].copy(),
-        action_mask=None if seen.action_mask is None else seen.action_mask[one].copy(),
-    )
-    columns = {name: column[one].copy() for name, column in decided.decisions.columns().items()}
-    return Whole(
-        decided=Decided(
-            observed=observed,
-            decisions=DecisionBatch(**columns),
-            proposals=None if proposals is None else _row_of(proposals, one),
-            tick=decided.tick,
-        ),
-        reward=float(stepped.rewards[row]),
-        terms={name: float(term[row]) for name, term in stepped.reward_terms.items()},
-    )
-
-
-def _row_of(proposals: Proposals, one: slice) -> Proposals:
+def _rows_of(proposals: Proposals, rows: NDArray[np.int64]) -> Proposals:
     columns: dict[str, Any] = {
-        name: value[one].copy() for name, value in vars(proposals).items() if isinstance(value, np.ndarray)
+        name: value[rows] for name, value in vars(proposals).items() if isinstance(value, np.ndarray)
     }
     return replace(proposals, **columns)

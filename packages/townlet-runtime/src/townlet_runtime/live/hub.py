@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from townlet_behavior import BehaviorError
 from townlet_runtime.errors import TownletError
 from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
 from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
-from townlet_runtime.live.wire import chart_message, frame_bytes, group_document, picture_bytes, scene_message
+from townlet_runtime.live.wire import chart_message, frame_bytes, group_document, padded, picture_bytes, scene_message
 from townlet_runtime.simulation.interface import first_spec
 
 if TYPE_CHECKING:
@@ -25,16 +24,13 @@ if TYPE_CHECKING:
     from townlet_runtime.live.desk import Desk
     from townlet_runtime.live.stage import Snapshot, Stage
 
-log = logging.getLogger(__name__)
-
-LEASE_S = 5.0
-"""The agents of a person who has gone are free again after so many seconds."""
-
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
 """Most that one client gets."""
 MESSAGES_PER_S, BURST = 60.0, 120.0
 """Of one client; more are refused, and after `MAX_REFUSED` a minute it is sent away."""
 MAX_REFUSED, MAX_WAITING, MAX_CLIENTS = 20, 256, 64
+_MINE, _ANOTHER_S = 1, 2
+"""Codes of agents that somebody possesses."""
 
 
 class Client:
@@ -84,11 +80,10 @@ class Hub:
     Args:
         stage: the world.
         desk: does what they ask.
-        mode: of the page: `live`, `replay` or `training`.
     """
 
-    def __init__(self, stage: Stage, desk: Desk, *, mode: str = "live") -> None:
-        self._stage, self._desk, self._mode = stage, desk, mode
+    def __init__(self, stage: Stage, desk: Desk) -> None:
+        self._stage, self._desk = stage, desk
         self._clients: set[Client] = set()
         self._people: dict[str, str] = {}
         """Name by secret."""
@@ -96,7 +91,9 @@ class Hub:
         self._scene: Scene | None = None
         self._scene_version, self._roster_version, self._state_version = 0, 0, 0
         self._roster: list[str] = []
-        self._encoded: tuple[Snapshot, list[bytes]] | None = None
+        self._rows: dict[str, int] = {}
+        """Of the agents in frames."""
+        self._encoded: tuple[Snapshot, bytes] | None = None
         self._picture: tuple[Snapshot, bytes] | None = None
         self._state: dict[str, Any] = {}
         self._releases: dict[str, asyncio.Task[None]] = {}
@@ -147,20 +144,24 @@ class Hub:
     def _hello(self, client: Client, secret: str) -> dict[str, Any]:
         stage = self._stage
         specs = stage.simulation.specs
-        digests = [runtime.active_policy_hash() for runtime in stage.runtimes.values()]
         return {
             "type": "hello",
             "you": client.name,
             "owner": secret,
-            "mode": self._mode,
+            "mode": "live",
             "world": first_spec(stage.simulation).name,
             "groups": [group_document(group, specs[group], runtime) for group, runtime in stage.runtimes.items()],
             "lease_ticks": self._desk.lease_ticks,
             "can": self._desk.can,
-            "policy": next((digest for digest in digests if digest is not None), None),
+            "policy": self._policy(),
             "script": "scripted" in stage.simulation.behaviors,
             "tick": stage.history.tick,
         }
+
+    def _policy(self) -> str | None:
+        """The digest of the first policy that has one."""
+        digests = (runtime.active_policy_hash() for runtime in self._stage.runtimes.values())
+        return next((digest for digest in digests if digest is not None), None)
 
     async def _read(self, client: Client) -> None:
         while True:
@@ -219,8 +220,11 @@ class Hub:
             client.roster = self._roster_version
             await socket.send_text(json.dumps(self._roster_message()))
         owners = self._desk.possessed_by()
-        possessed = np.array([_code(owners.get(one), client.name) for one in self._roster], np.uint8)
-        await socket.send_bytes(b"".join(self._frame(snapshot)) + possessed.tobytes() + b"\0" * (-len(possessed) % 4))
+        possessed = np.zeros(len(self._roster), np.uint8)
+        for agent, owner in owners.items():
+            if agent in self._rows:
+                possessed[self._rows[agent]] = _MINE if owner == client.name else _ANOTHER_S
+        await socket.send_bytes(self._frame(snapshot) + padded(possessed))
         if snapshot.pixels is not None:
             if self._picture is None or self._picture[0] is not snapshot:
                 self._picture = snapshot, await asyncio.to_thread(picture_bytes, snapshot.pixels, snapshot.tick)
@@ -234,6 +238,7 @@ class Hub:
         ids = snapshot.drawing.agent_ids.tolist()
         if ids != self._roster or not self._roster_version:
             self._roster, self._roster_version = ids, self._roster_version + 1
+            self._rows = {agent: row for row, agent in enumerate(ids)}
 
     def _roster_message(self) -> dict[str, Any]:
         """The agents that the rows of frames are, and the places of their groups in `hello`."""
@@ -245,14 +250,11 @@ class Hub:
         groups = [group_of.get(one, 0) for one in self._roster]
         return {"type": "roster", "version": self._roster_version, "ids": self._roster, "groups": groups}
 
-    def _frame(self, snapshot: Snapshot) -> list[bytes]:
-        """The parts of a frame that are the same for all clients."""
+    def _frame(self, snapshot: Snapshot) -> bytes:
+        """The part of a frame that is the same for all clients."""
         if self._encoded is None or self._encoded[0] is not snapshot:
-            nobody = np.zeros(0, np.uint8)
-            parts = frame_bytes(
-                snapshot, scene_version=self._scene_version, roster_version=self._roster_version, possessed=nobody
-            )
-            self._encoded = snapshot, parts
+            versions = {"scene_version": self._scene_version, "roster_version": self._roster_version}
+            self._encoded = snapshot, frame_bytes(snapshot, **versions)
         return self._encoded[1]
 
     async def _send_rest(self, client: Client, snapshot: Snapshot, owners: Mapping[str, str | None]) -> None:
@@ -265,11 +267,10 @@ class Hub:
             client.chart_due = now + 1.0 / CHARTS_PER_S
             # Where the world has gone back, its ticks come again.
             client.chart_tick = min(client.chart_tick, snapshot.tick - 1)
-            points = [point for point in self._stage.history.points(client.chart_tick) if len(point.deciders)]
+            points = [point for point in snapshot.points if point.tick > client.chart_tick]
             if points:
                 client.chart_tick = points[-1].tick
-                reasons = next(iter(self._stage.runtimes.values())).names.veto_reasons
-                message = chart_message(points, snapshot.ticks_per_s, reasons)
+                message = chart_message(points, snapshot.ticks_per_s, self._stage.history.veto_reasons)
                 await client.socket.send_text(json.dumps(message, allow_nan=False))
         if client.inspects is not None and client.told_tick != snapshot.tick:
             client.told_tick = snapshot.tick
@@ -283,13 +284,12 @@ class Hub:
         people = {
             client.name: [agent for agent, owner in owners.items() if owner == client.name] for client in self._clients
         }
-        digests = [runtime.active_policy_hash() for runtime in self._stage.runtimes.values()]
         state = {
             "type": "state",
             "paused": snapshot.paused,
             "speed": self._stage.speed,
             "ratio": snapshot.ratio,
-            "policy": next((digest for digest in digests if digest is not None), None),
+            "policy": self._policy(),
             "kept": self._stage.kept,
             "recording": None,
             "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
@@ -301,7 +301,7 @@ class Hub:
     async def _keep_leases(self) -> None:
         """Renew the leases of people who are here, once a second."""
         while True:
-            await asyncio.sleep(LEASE_S / 5.0)
+            await asyncio.sleep(self._desk.lease_s / 5.0)
             await self._desk.renew_all({client.name for client in self._clients})
 
     async def _forget(self, client: Client) -> None:
@@ -313,11 +313,7 @@ class Hub:
 
     async def _release_later(self, name: str) -> None:
         """Free the agents of a person who has not come back in time, also where the world is paused."""
-        await asyncio.sleep(LEASE_S)
+        await asyncio.sleep(self._desk.lease_s)
         await self._desk.release_all(name)
         self._releases.pop(name, None)
         self._stage.want()
-
-
-def _code(owner: str | None, name: str) -> int:
-    return 0 if owner is None else 1 if owner == name else 2

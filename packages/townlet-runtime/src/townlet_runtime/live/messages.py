@@ -14,6 +14,8 @@ MAX_BYTES = 4096
 """Of one message."""
 MAX_TEXT = 256
 """Characters of an agent's id, an action or a digest."""
+MIN_SPEED, MAX_SPEED = 0.1, 1000.0
+"""Ticks a second that can be asked for."""
 MAX_ACTIONS = 64
 """Parts or numbers of one array action."""
 
@@ -72,12 +74,6 @@ def _one_of(*names: str) -> _Check:
     return check
 
 
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise MessageError("expected true or false")
-    return value
-
-
 def _or_null(check: _Check) -> _Check:
     return lambda value: None if value is None else check(value)
 
@@ -97,10 +93,9 @@ _KINDS: Mapping[str, Mapping[str, _Check]] = {
     "play": {},
     "pause": {},
     "step": {"ticks": _whole(1, 1000)},
-    "speed": {"ticks_per_s": _or_null(_number(0.1, 1000.0))},
+    "speed": {"ticks_per_s": _or_null(_number(MIN_SPEED, MAX_SPEED))},
     "ratio": {"value": _number(0.0, 1.0)},
     "reset": {"seed": _or_null(_whole(0, 2**53 - 1))},
-    "seek": {"tick": _whole(0, 2**53 - 1)},
     "inspect": {"agent": _or_null(_text)},
     "strip": _AGENT,
     "moment": {**_AGENT, "tick": _whole(0, 2**53 - 1)},
@@ -111,9 +106,6 @@ _KINDS: Mapping[str, Mapping[str, _Check]] = {
     "label": {"agent": _or_null(_text), "value": _one_of("success", "failure", "discard", "none")},
     "mark": {},
     "again": {},
-    "teach": {"method": _one_of("bc", "dagger")},
-    "teach_stop": {},
-    "swap": {"digest": _text, "approve": _truth},
 }
 """Fields of each message, all of them needed."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,17 +25,13 @@ from townlet_runtime.drawing.scene import (
     require_drawing,
 )
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.live.history import History
+from townlet_runtime.live.history import WORLD, History, Latest, Point
+from townlet_runtime.live.messages import MAX_SPEED, MIN_SPEED
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed
-
-log = logging.getLogger(__name__)
+from townlet_trajectory import TrajectoryBatch
 
 T = TypeVar("T")
 
-WORLD = 0
-"""The one of the parallel worlds that is watched."""
-MIN_SPEED, MAX_SPEED = 0.1, 1000.0
-"""Ticks a second that can be asked for."""
 _NAP_S = 0.1
 """Longest wait between two looks at whether to stop."""
 
@@ -51,10 +46,10 @@ class Snapshot:
     drawing: Drawing
     pixels: NDArray[np.uint8] | None
     """[H, W, 3]; of a world that renders them, and does not say how it looks."""
-    decided: Mapping[str, int]
-    """Row of `columns` by agent id."""
-    columns: Mapping[str, NDArray[Any]]
-    """`decider`, `action`, `reward` and `possessed` of the agents that decided in this tick; see `History`."""
+    latest: Latest
+    """Of the agents that decided in this tick, which need not be those that are drawn."""
+    points: Sequence[Point]
+    """Of the charts, oldest first."""
     paused: bool
     ratio: float
     ticks_per_s: float
@@ -92,11 +87,10 @@ class Stage:
         self._wanted, self._listeners = False, list[Callable[[], None]]()
         self._times: deque[float] = deque(maxlen=30)
         self._mark: tuple[SavedState, int] | None = None
+        self._aside: dict[str, list[TrajectoryBatch]] = {
+            group: [] for group, runtime in runtimes.items() if runtime.service is not None
+        }
         self._begin(seed)
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
 
     @property
     def speed(self) -> float | None:
@@ -107,11 +101,6 @@ class Stage:
     def ratio(self) -> float:
         """The policy's share of the decisions."""
         return next(iter(self.runtimes.values())).current_anneal_ratio()
-
-    @property
-    def can_save(self) -> bool:
-        """Whether `mark` and `again` are possible in this world."""
-        return self._can_save
 
     @property
     def kept(self) -> int | None:
@@ -163,23 +152,24 @@ class Stage:
             runtime.set_anneal_ratio(ratio)
 
     def reset(self, seed: int | None) -> None:
-        """Begin the world anew; None: from the seed it had."""
+        """Begin the world anew; None: from the seed it had. What was recorded is kept."""
+        self._put_aside()
         self._begin(self.seed if seed is None else seed)
 
     def mark(self) -> int:
         """Keep the state of now for `again`; returns the tick.
 
         Raises:
-            SimulationError: if the world cannot be saved.
+            SimulationError: if the world is recorded, whose ticks only go forward, or cannot be saved.
         """
-        state = self.loop.save_state()
+        state = None if self._aside else self.loop.save_state()
         if state is None:
-            raise SimulationError("this world cannot be saved, so nobody can go back in it")
+            raise SimulationError("nobody can go back in a world that is recorded, or that cannot be saved")
         self._mark = state, self.history.tick
         return self.history.tick
 
     def again(self) -> int:
-        """Go back to the state that was kept; returns its tick.
+        """Go back to the state that was kept; returns its tick. Nobody holds an agent then.
 
         Raises:
             SimulationError: if none was kept.
@@ -187,11 +177,24 @@ class Stage:
         if self._mark is None:
             raise SimulationError("no state was kept to go back to")
         state, tick = self._mark
-        for runtime in self.runtimes.values():
-            runtime.end_possessions()
         self.loop.restore(state)
+        for runtime in self.runtimes.values():
+            for agent, owner in runtime.possessors(world=WORLD).items():
+                runtime.release_possession(agent, world=WORLD, owner=owner)
         self.history.cut(tick)
         return tick
+
+    def recorded(self) -> dict[str, TrajectoryBatch]:
+        """Return everything that was recorded so far, by group; none of groups that are not recorded."""
+        self._put_aside()
+        return {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+
+    def _put_aside(self) -> None:
+        """Take what was recorded out of the recorders, which go on from here."""
+        for group, batches in self._aside.items():
+            batch = self.runtimes[group].collect_trajectory()
+            if len(batch):
+                batches.append(batch)
 
     # Snapshots
 
@@ -214,14 +217,13 @@ class Stage:
         self._wanted = False
         observed = {group: runtime.observed for group, runtime in self.runtimes.items()}
         scene, drawing, pixels = self._drawn({group: each for group, each in observed.items() if each is not None})
-        decided, columns = self.history.latest()
         self._snapshot = Snapshot(
             tick=self.history.tick,
             scene=scene,
             drawing=drawing,
             pixels=pixels,
-            decided=decided,
-            columns=columns,
+            latest=self.history.latest(),
+            points=self.history.points(),
             paused=self._paused and not self._steps,
             ratio=self.ratio,
             ticks_per_s=self.measured_speed(),
@@ -304,4 +306,5 @@ class Stage:
         self.loop.reset(seed)
         self.history.cut(0)
         self._mark = None
-        self._can_save = self.loop.save_state() is not None
+        self.can_save = not self._aside and self.loop.save_state() is not None
+        """Whether `mark` and `again` are possible in this world."""

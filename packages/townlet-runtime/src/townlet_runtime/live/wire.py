@@ -50,20 +50,21 @@ def scene_message(scene: Scene, version: int) -> dict[str, Any]:
     }
 
 
-def frame_bytes(
-    snapshot: Snapshot, *, scene_version: int, roster_version: int, possessed: NDArray[np.uint8]
-) -> list[bytes]:
-    """A snapshot as the parts of a frame, the last of which differs from client to client; see `docs/live-wire.md`.
+def frame_bytes(snapshot: Snapshot, *, scene_version: int, roster_version: int) -> bytes:
+    """A snapshot as a frame, little endian, but for its last array, which differs from client to client.
+
+    `TLF1`, then as uint32 tick, both versions, N agents, M marks, B levels and flags (1: paused), then as float32 ticks
+    a second and ratio. Then arrays, each padded to 4 bytes: float32 x [N] and y [N], uint8 decider [N], int16 action
+    [N], float32 reward [N], uint8 levels [N, B], uint16 counts [M] (65535: none). `padded` makes the last one: uint8
+    [N], 0 where nobody possesses the agent, 1 where the client does, 2 where somebody else does.
 
     Args:
         snapshot: of N agents.
         scene_version: of the scene that it belongs to.
         roster_version: of the list of agents that its rows are.
-        possessed: [N]; 0 nobody, 1 the client, 2 somebody else.
     """
-    drawing = snapshot.drawing
+    drawing, latest = snapshot.drawing, snapshot.latest
     count, marks = len(drawing.agent_ids), len(snapshot.scene.marks)
-    rows = np.array([snapshot.decided.get(one, -1) for one in drawing.agent_ids.tolist()], np.int64)
     header = _HEADER.pack(
         FRAME,
         snapshot.tick & 0xFFFFFFFF,
@@ -79,29 +80,37 @@ def frame_bytes(
     waiting = np.full(marks, _UNSAID, np.uint16)
     if len(drawing.counts):
         waiting = np.where(drawing.counts < 0, _UNSAID, np.clip(drawing.counts, 0, _UNSAID - 1)).astype(np.uint16)
+    rows = _rows_in(latest.agent_ids, drawing.agent_ids)
     parts = (
         np.ascontiguousarray(drawing.positions[:, 0], np.float32),
         np.ascontiguousarray(drawing.positions[:, 1], np.float32),
-        _of_rows(snapshot.columns.get("deciders"), rows, np.uint8, Decider.SCRIPT),
-        _of_rows(snapshot.columns.get("actions"), rows, np.int16, -1),
-        _of_rows(snapshot.columns.get("rewards"), rows, np.float32, 0),
+        _of_rows(latest.deciders, rows, Decider.SCRIPT),
+        _of_rows(latest.actions, rows, -1),
+        _of_rows(latest.rewards, rows, 0),
         np.rint(drawing.levels * 255.0).astype(np.uint8).ravel(),
         waiting,
-        possessed,
     )
-    return [header, *(_padded(part) for part in parts)]
+    return b"".join([header, *map(padded, parts)])
 
 
-def _of_rows(column: NDArray[Any] | None, rows: NDArray[np.int64], dtype: type, otherwise: int) -> NDArray[Any]:
+def _rows_in(known: NDArray[np.object_], wanted: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Where each of `wanted` [N] is in `known`; -1: nowhere. Usually both are the same."""
+    if np.array_equal(known, wanted):
+        return np.arange(len(wanted))
+    places = {agent_id: row for row, agent_id in enumerate(known.tolist())}
+    return np.array([places.get(agent_id, -1) for agent_id in wanted.tolist()], np.int64)
+
+
+def _of_rows(column: NDArray[Any], rows: NDArray[np.int64], otherwise: int) -> NDArray[Any]:
     """The values at `rows` [N], `otherwise` at -1: an agent that has just come has decided nothing."""
-    found: NDArray[Any] = np.full(len(rows), otherwise, dtype)
+    found: NDArray[Any] = np.full(len(rows), otherwise, column.dtype)
     known = rows >= 0
-    if column is not None and known.any():
-        found[known] = column[rows[known]]
+    found[known] = column[rows[known]]
     return found
 
 
-def _padded(array: NDArray[Any]) -> bytes:
+def padded(array: NDArray[Any]) -> bytes:
+    """The bytes of an array of a frame, up to a whole number of four."""
     raw = array.tobytes()
     return raw + b"\0" * (-len(raw) % 4)
 

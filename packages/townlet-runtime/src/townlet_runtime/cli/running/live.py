@@ -6,11 +6,14 @@ import webbrowser
 from contextlib import closing
 from dataclasses import dataclass
 
-from townlet_runtime.cli.console import Console, stop_on_signals
-from townlet_runtime.cli.running.setup import RunOptions, prepared, require_shares
-from townlet_runtime.errors import MissingExtraError
+from townlet_behavior import BehaviorError
+from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
+from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
+from townlet_runtime.errors import MissingExtraError, TownletError
+from townlet_trajectory import TrajectoryError
 
-DEFAULT_PORT, DEFAULT_SPEED = 8400, 10.0
+DEFAULT_SPEED = 10.0
+"""Ticks a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,6 @@ class LiveOptions:
     host: str
     port: int
     opens: bool
-    paused: bool = False
 
 
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
@@ -52,8 +54,8 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
             world.setup.runtimes,
             seed=world.seed,
             speed=options.ticks_per_second or DEFAULT_SPEED,
-            paused=page.paused,
         )
+        failed = False
         desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
         if not is_local(page.host):
             console.warning(
@@ -64,5 +66,12 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
             console.note(f"open {address}")
             if page.opens:
                 webbrowser.open(address)
-            stage.run(stop)
-    return stop.code
+            try:
+                stage.run(stop)
+            except (TownletError, BehaviorError, TrajectoryError) as error:
+                console.trace(error)
+                console.error(one_line(error))
+                failed = True
+        if options.record is not None and (batches := stage.recorded()):
+            record_world(world, options.record, batches, console, ticks=stage.history.tick + 1)
+    return ENVIRONMENT_FAILED if failed else stop.code

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.capture import Origin, write_recording
 from townlet_runtime.cli.console import (
     ENVIRONMENT_FAILED,
     CommandError,
@@ -19,7 +18,7 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
     table,
 )
-from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared, require_shares
+from townlet_runtime.cli.running.setup import RunOptions, WorldSetup, prepared, record_world, require_shares
 from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_telemetry, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.worlds import Worlds
@@ -31,7 +30,6 @@ from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_runtime.town import Town
 from townlet_trajectory.evaluation.results import RANDOM
 
-DEFAULT_TICKS = 1000
 TICK_FAILED = ENVIRONMENT_FAILED
 """Exit code; what is wrong before the first tick is 2, as of every command."""
 _CHUNK_TICKS = 100
@@ -62,16 +60,7 @@ def run_world(options: RunOptions, console: Console) -> int:
                 return TICK_FAILED
         if options.record is not None and reports:
             batches = {group: runtime.collect_trajectory() for group, runtime in world.setup.runtimes.items()}
-            origin = Origin(
-                config=world.config,
-                path=world.path,
-                worlds=world.worlds,
-                policies=world.setup.policies,
-                ticks=sum(report.ticks for report in reports),
-                seed=world.seed,
-            )
-            for place in write_recording(options.record, batches, simulation.specs, origin):
-                console.note(f"recorded {place}")
+            record_world(world, options.record, batches, console, ticks=sum(report.ticks for report in reports))
     if reports:
         _show_result(LoopReport.of_all(reports), simulation, world.worlds, world.setup, options, console)
     return stop.code

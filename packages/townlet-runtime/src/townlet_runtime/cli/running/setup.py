@@ -22,6 +22,7 @@ from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_runtime.simulation.script import script_side
 from townlet_runtime.town import Town
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import SCRIPTED
 
@@ -139,6 +140,37 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
         seed=seed,
         ticks=ticks,
     )
+
+
+def record_world(
+    world: PreparedWorld, target: Target, batches: Mapping[str, TrajectoryBatch], console: Console, *, ticks: int
+) -> None:
+    """Write what a world did, and say where.
+
+    Args:
+        world: that did it.
+        target: where it is written to.
+        batches: by group of agents.
+        console: of the command.
+        ticks: that were done.
+
+    Raises:
+        ConfigError: if a sink cannot be opened.
+        ArtifactError: if a file cannot be written.
+    """
+    # what writes is read where something is to be written
+    from townlet_runtime.cli.commands.capture import Origin, write_recording
+
+    origin = Origin(
+        config=world.config,
+        path=world.path,
+        worlds=world.worlds,
+        policies=world.setup.policies,
+        ticks=ticks,
+        seed=world.seed,
+    )
+    for place in write_recording(target, batches, world.simulation.specs, origin):
+        console.note(f"recorded {place}")
 
 
 def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
