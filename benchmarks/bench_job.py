@@ -1,8 +1,8 @@
 """The default job, `townlet train`: wall time until everything is written, what came of it, and two seeds at once.
 
 The town's script is cloned, the blend annealed, the policy judged, exported and reported, with the defaults. Needs two
-idle cores; `--seeds` says which runs. Then two seeds of a shortened job at once, by `--jobs 2`, beside one run of it:
-how many times its rate.
+idle cores; `--seeds` says which runs. Then two seeds of a shortened job at once, by `--jobs 2`, beside one run of it,
+each in one process: how many times its rate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from turns import calibrate
 
-SHORT = ("--total-steps", "20000")
+SHORT = ("--total-steps", "60000", "--processes", "1")
 
 
 def seconds_of(arguments: list[str]) -> float:
