@@ -25,7 +25,14 @@ from townlet_trajectory import TrajectoryService
 SEED = 3
 
 
-def stage_of(world: object, *, speed: float | None = None, paused: bool = True, records: bool = False) -> Stage:
+def stage_of(
+    world: object,
+    *,
+    speed: float | None = None,
+    paused: bool = True,
+    records: bool = False,
+    max_rows: int | None = None,
+) -> Stage:
     simulation = OneGroup(world)  # type: ignore[arg-type]  # a simulation of either kind
     services = {AGENTS: TrajectoryService(schema_of(simulation.specs[AGENTS], masked=True), max_rows=10_000)}
     runtimes = runtimes_of(
@@ -36,7 +43,7 @@ def stage_of(world: object, *, speed: float | None = None, paused: bool = True, 
         services=services if records else None,
         seed=SEED,
     )
-    return Stage(simulation, runtimes, seed=SEED, speed=speed, paused=paused)
+    return Stage(simulation, runtimes, seed=SEED, speed=speed, paused=paused, max_rows=max_rows)
 
 
 def town() -> Town:
@@ -154,6 +161,13 @@ def test_what_was_recorded_outlives_a_new_beginning() -> None:
     assert recorded.num_steps == 5 * (10 + 3)
     assert np.unique(recorded.ticks).size == 10 + 3
     assert stage.recorded()[AGENTS].num_steps == 5 * (10 + 3)
+
+
+def test_a_full_recording_ends_the_world_and_is_kept() -> None:
+    stage = stage_of(town(), records=True, paused=False, max_rows=33)
+    with pytest.raises(SimulationError, match="full: it has room for 33 steps of agents"):
+        stage.run(lambda: False)
+    assert stage.recorded()[AGENTS].num_steps == 5 * 6
 
 
 def test_nobody_holds_an_agent_after_going_back() -> None:

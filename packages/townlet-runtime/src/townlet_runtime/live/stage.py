@@ -64,6 +64,7 @@ class Stage:
         seed: of the world.
         speed: ticks a second; None: as fast as it goes.
         paused: whether it begins paused.
+        max_rows: steps of agents that are recorded of one group; None: as many as there is memory for.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Stage:
         seed: int,
         speed: float | None = 10.0,
         paused: bool = False,
+        max_rows: int | None = None,
     ) -> None:
         self.simulation, self.runtimes, self.seed = simulation, runtimes, seed
         self.loop = GroupedLoop(simulation, runtimes)
@@ -90,6 +92,7 @@ class Stage:
         self._aside: dict[str, list[TrajectoryBatch]] = {
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
+        self._max_rows = max_rows
         self._begin(seed)
 
     @property
@@ -256,7 +259,11 @@ class Stage:
     # The thread of the world
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Step the world until `stop` says so. Commands that nobody did then are cancelled."""
+        """Step the world until `stop` says so. Commands that nobody did then are cancelled.
+
+        Raises:
+            SimulationError: if the recording is full; what was recorded is there.
+        """
         due = time.monotonic()
         try:
             while not stop():
@@ -282,7 +289,15 @@ class Stage:
             for _, future in left:
                 future.cancel()
 
+    def _require_room(self) -> None:
+        for group, batches in self._aside.items():
+            service = self.runtimes[group].service
+            known = sum(batch.num_steps for batch in batches) + (0 if service is None else service.num_rows)
+            if self._max_rows is not None and known + self.simulation.specs[group].capacity > self._max_rows:
+                raise SimulationError(f"the recording is full: it has room for {self._max_rows:,} steps of agents")
+
     def _tick(self) -> None:
+        self._require_room()
         self.history.record(self.loop.step())
         if self._steps:
             self._steps -= 1

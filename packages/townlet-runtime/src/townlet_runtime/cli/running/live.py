@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
+from townlet_runtime.cli.recording import MAX_ROWS
 from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
 from townlet_runtime.errors import MissingExtraError, TownletError
 from townlet_trajectory import TrajectoryError
@@ -54,6 +55,7 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
             world.setup.runtimes,
             seed=world.seed,
             speed=options.ticks_per_second or DEFAULT_SPEED,
+            max_rows=MAX_ROWS,
         )
         failed = False
         desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
