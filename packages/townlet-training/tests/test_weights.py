@@ -2,13 +2,16 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 from corridor import network
 
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.network.weights import (
+    aligned,
     lay_side_by_side,
+    places_of,
     require_finite,
     set_weights,
     weights_digest,
@@ -75,11 +78,27 @@ def test_weights_that_are_not_finite_are_named(bad: float) -> None:
         require_finite({"a": torch.zeros(1), "b": torch.tensor([0.0, bad])}, stage="here")
 
 
+def test_each_part_begins_at_a_multiple_of_64_bytes() -> None:
+    assert places_of([6, 16, 17, 1]) == [slice(0, 6), slice(16, 32), slice(32, 49), slice(64, 65)]
+
+
+def test_a_product_is_the_same_bits_wherever_its_input_was_in_memory() -> None:
+    weights = torch.randn(3, 77, generator=torch.Generator().manual_seed(0))
+    found = set()
+    for offset in range(16):
+        memory = np.zeros(64 * 77 + 16, np.float32)[offset:][: 64 * 77].reshape(64, 77)
+        memory[...] = np.random.default_rng(0).normal(size=memory.shape)
+        inputs = aligned(memory)
+        assert inputs.data_ptr() % 64 == 0
+        found.add((inputs @ weights.T).numpy().tobytes())
+    assert len(found) == 1
+
+
 def test_parameters_side_by_side_are_what_they_were_and_follow_each_other_in_memory() -> None:
     parameters = [torch.nn.Parameter(torch.arange(6.0).reshape(2, 3)), torch.nn.Parameter(torch.tensor([7.0, 8.0]))]
     lay_side_by_side(parameters)
     assert parameters[0].tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]] and parameters[1].tolist() == [7.0, 8.0]
-    assert parameters[0].data_ptr() + parameters[0].nbytes == parameters[1].data_ptr()
+    assert parameters[0].data_ptr() % 64 == 0 and parameters[0].data_ptr() + 64 == parameters[1].data_ptr()
     parameters[0].sum().backward()
     assert parameters[0].grad is not None and parameters[1].requires_grad
 

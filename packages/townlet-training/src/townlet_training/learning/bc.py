@@ -29,6 +29,7 @@ from townlet_training.learning.objective import balanced_weights, weighted_cross
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.learning.rows import CHUNK, params_of, side_by_side
 from townlet_training.network.gradients import TrunkGradient
+from townlet_training.network.weights import aligned
 from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -221,7 +222,7 @@ class _Imitation:
         before = self._trunk.descend(slopes, to_inputs=features.requires_grad)
         if before is None:
             return mean, self._names
-        return mean, [*self._names, *self._optimizer.differentiate([features], [torch.from_numpy(before)])]
+        return mean, [*self._names, *self._optimizer.differentiate([features], [aligned(before)])]
 
     def _loss(self, outputs: Tensor, part: Labelled) -> Tensor:
         distribution = self._network.distribution

@@ -20,6 +20,7 @@ from townlet_training.learning.loss import Objective, PolicyTerms, Terms, value_
 from townlet_training.learning.rows import side_by_side
 from townlet_training.network.gradients import TrunkGradient
 from townlet_training.network.trunk import Floats
+from townlet_training.network.weights import aligned
 
 if TYPE_CHECKING:
     from townlet_training.learning.batch import PolicyRows
@@ -210,7 +211,7 @@ class ClosedForm:
             before = trunk.descend(slopes, to_inputs=goes_on)
             if features is not None and before is not None:
                 ends.append(features)
-                descending.append(torch.from_numpy(before))
+                descending.append(aligned(before))
         if not ends:
             return names
         return [*names, *self._optimizer.differentiate(ends, descending)]

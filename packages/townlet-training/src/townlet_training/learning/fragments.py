@@ -19,6 +19,7 @@ from torch import Tensor
 from townlet_training.errors import ShapeError
 from townlet_training.learning.rows import CHUNK
 from townlet_training.network.memory import Features, Fragments
+from townlet_training.network.weights import aligned
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic
@@ -63,7 +64,7 @@ def recorded_fragments(network: ActorCritic, batch: TrajectoryBatch, *, longest:
     if states is None or found != (network.state_size,):
         raise ShapeError(f"a network with memory needs `{POLICY_STATE}` of {(network.state_size,)}, got {found}")
     offsets = cut(batch.offsets, longest)
-    begin = torch.from_numpy(np.asarray(states[offsets[:-1]], np.float32))
+    begin = aligned(np.asarray(states[offsets[:-1]], np.float32))
     return Fragments(torch.tensor(offsets), begin.to(network.value_scale.device))
 
 
@@ -75,7 +76,7 @@ def first_states(network: ActorCritic, batch: TrajectoryBatch) -> Tensor:
     states = batch.columns.get(POLICY_STATE)
     if states is None or states.shape[1:] != (network.state_size,):
         return network.value_scale.new_zeros((len(batch), network.state_size))
-    return torch.from_numpy(np.asarray(states[batch.offsets[:-1]], np.float32)).to(network.value_scale.device)
+    return aligned(np.asarray(states[batch.offsets[:-1]], np.float32)).to(network.value_scale.device)
 
 
 def stepped_fragments(

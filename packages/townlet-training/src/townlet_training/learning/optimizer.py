@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
+from townlet_training.network.weights import places_of
 
 _STATE_NAMES = ("step", "exp_avg", "exp_avg_sq")
 _BETA1, _BETA2 = 0.9, 0.999
@@ -69,11 +70,11 @@ class Optimizer:
         self._learning_rate = self._apart_rate = learning_rate
         self._eps, self._max_grad_norm, self._weight_decay = eps, max_grad_norm, weight_decay
         self._apart = frozenset(apart) & self._parameters.keys()
-        sizes = [parameter.numel() for parameter in self._parameters.values()]
-        ends = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
-        self._places = dict(zip(self._parameters, map(slice, ends, ends[1:]), strict=True))
+        places = places_of([parameter.numel() for parameter in self._parameters.values()])
+        self._places = dict(zip(self._parameters, places, strict=True))
+        self._order = {name: number for number, name in enumerate(self._parameters)}
         weights = next(iter(self._parameters.values())).detach()
-        self._gradient, self._exp_avg, self._exp_avg_sq = (weights.new_zeros(ends[-1]) for _ in range(3))
+        self._gradient, self._exp_avg, self._exp_avg_sq = (weights.new_zeros(places[-1].stop) for _ in range(3))
         self.gradients: Mapping[str, Tensor] = self._views(self._gradient)
         self._steps = dict.fromkeys(self._parameters, 0)
         self._moved: Sequence[str] = ()
@@ -196,15 +197,16 @@ class Optimizer:
         return (names[first:last] for first, last in pairwise(cuts))
 
     def _is_next(self, name: str, following: str) -> bool:
-        return self._places[name].stop == self._places[following].start
+        return self._order[name] + 1 == self._order[following]
 
     def _goes_on(self, name: str, following: str) -> bool:
         one, other = self._parameters[name], self._parameters[following]
+        apart = self._places[following].start - self._places[name].start
         return (
             self._is_next(name, following)
             and self._steps[name] == self._steps[following]
             and (name in self._apart) == (following in self._apart)
-            and one.data_ptr() + one.nbytes == other.data_ptr()
+            and other.data_ptr() - one.data_ptr() == apart * one.itemsize
             and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
         )
 

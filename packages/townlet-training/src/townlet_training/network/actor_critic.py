@@ -21,7 +21,7 @@ from townlet_training.network.gaussian import Gaussian, distribution_of
 from townlet_training.network.memory import Features, Fragments
 from townlet_training.network.statistics import CLIP, Normalized
 from townlet_training.network.trunk import AddedInputs, Floats, Trunk
-from townlet_training.network.weights import lay_side_by_side
+from townlet_training.network.weights import aligned, lay_side_by_side
 from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.data.checks import is_finite
 
@@ -358,7 +358,7 @@ class ActorCritic(Normalized):
     ) -> tuple[Floats, Floats | None, Floats | None]:
         """As `ArrayNetwork.evaluated`, in torch, which alone has the encoders."""
         with torch.no_grad():
-            features = self.body(torch.from_numpy(encoded), None if state is None else torch.from_numpy(state))
+            features = self.body(aligned(encoded), None if state is None else aligned(state))
             outputs = self.outputs(features.policy).numpy()
             values = self.scaled_values(features.critic).numpy() if with_values else None
         return outputs, values, None if features.states is None else features.states.numpy()
