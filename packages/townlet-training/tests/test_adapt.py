@@ -341,6 +341,17 @@ def test_a_prior_is_found_by_brute_force_too() -> None:
     assert abs(grid[np.abs(shares - 0.07).argmin()] - found) <= 1e-4
 
 
+def test_actions_that_are_legal_together_and_far_above_the_old_ones_have_their_priors() -> None:
+    # One action after another takes thousands of turns here.
+    biases = prior_biases(np.array([-60.0, 60.0]), np.array([[True, True], [False, False]]), [0.058, 0.11])
+    # One row decides: exp b_k = p_k Z / (1 - p_1 - p_2).
+    assert_allclose(biases, np.log([0.058, 0.11]) - math.log(1.0 - 0.168) - 60.0, atol=1e-6)
+    rng = np.random.default_rng(1)
+    totals, legal = rng.uniform(-60.0, 60.0, 17), rng.random((17, 3)) < 0.6
+    found = prior_biases(totals, legal, [0.3, 0.25, 0.3])
+    assert_allclose(mean_probabilities(totals, legal, found), [0.3, 0.25, 0.3], atol=1e-9)
+
+
 @pytest.mark.property
 @given(
     st.lists(st.floats(-60.0, 60.0), min_size=1, max_size=30),

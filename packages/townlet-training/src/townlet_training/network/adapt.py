@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit, logsumexp
+from scipy.special import expit, logsumexp
 from torch import Tensor
 
 from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
@@ -24,7 +24,6 @@ from townlet_training.network.spec import PolicySpec
 
 _TOLERANCE = 1e-9
 """Of the mean probabilities."""
-_MAX_SWEEPS = 1000
 _BY_PLACE = frozenset({"observation_mean", "observation_std", "running_mean", "running_variance"})
 
 
@@ -232,8 +231,13 @@ def prior_biases(
 
         mean over the rows i where k is legal of   exp b_k / (Z_i + Σ_j l_ij exp b_j)   =  p_k
 
-    The left side rises in b_k from 0 to 1 and falls in the others; it is the gradient of a convex function of b, which
-    has a minimum because Σ p < 1. One action is found by bisection (Brent 1973), several in turn, until all hold.
+    The difference of the two sides, times the number of rows where k is legal, is the gradient of a convex function of
+    b, which has a minimum because Σ p < 1:
+
+        Φ(b) = Σ_i log(Z_i + Σ_j l_ij exp b_j) - Σ_k n_k p_k b_k
+
+    It is found in a region of trust, which need not know where it is, and then by Newton's method alone, which comes as
+    near as float64 allows.
 
     Args:
         log_totals: [N]; log Z_i of the old actions that are legal in row i, finite.
@@ -259,13 +263,47 @@ def prior_biases(
         raise EmptyBatchError(f"new action {int(legal.any(axis=0).argmin())} is legal in none of {len(legal)} rows")
     # Exact where every row has the same total and everything is legal.
     biases = np.log(wanted) - math.log1p(-wanted.sum()) + float(log_totals.mean())
-    for _ in range(_MAX_SWEEPS):
-        for action in range(len(biases)):
-            biases[action] = _solved(action, biases, log_totals, legal, wanted[action])
-        error = np.abs(mean_probabilities(log_totals, legal, biases) - wanted).max()
-        if error <= _TOLERANCE:
-            return biases
-    raise ConfigError(f"found no biases for the priors {list(priors)}: they are off by {error:.3g}")
+    from scipy.optimize import minimize  # its import takes 0.3 s, and nothing but priors needs it
+
+    counts = legal.sum(axis=0)
+
+    def convex(point: NDArray[np.float64]) -> float:
+        return float(_all_totals(point, log_totals, legal).sum() - counts @ (wanted * point))
+
+    def gradient(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(counts * (mean_probabilities(log_totals, legal, point) - wanted))
+
+    def curvature(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        shares = np.where(legal, np.exp(point - _all_totals(point, log_totals, legal)[:, None]), 0.0)
+        return np.asarray(np.diag(shares.sum(axis=0)) - shares.T @ shares)
+
+    found = minimize(convex, biases, jac=gradient, hess=curvature, method="trust-exact", options={"gtol": _TOLERANCE})
+    biases, error = found.x, _error(found.x, log_totals, legal, wanted)
+    while error > _TOLERANCE:
+        further = biases - np.linalg.lstsq(curvature(biases), gradient(biases))[0]
+        if not (reached := _error(further, log_totals, legal, wanted)) < error:
+            raise ConfigError(f"found no biases for the priors {wanted.tolist()}: they are off by {error:.3g}")
+        biases, error = further, reached
+    return np.asarray(biases)
+
+
+def _all_totals(
+    biases: NDArray[np.float64], log_totals: NDArray[np.float64], legal: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Logarithm of the weight of all legal actions, the new ones too [N]."""
+    return np.asarray(np.logaddexp(log_totals, logsumexp(np.where(legal, biases, -np.inf), axis=1)))
+
+
+def _error(
+    biases: NDArray[np.float64],
+    log_totals: NDArray[np.float64],
+    legal: NDArray[np.bool_],
+    wanted: NDArray[np.float64],
+) -> float:
+    """Largest distance of a mean probability from the one `wanted`; infinite where a bias is not a number."""
+    if not np.isfinite(biases).all():
+        return math.inf
+    return float(np.abs(mean_probabilities(log_totals, legal, biases) - wanted).max())
 
 
 def mean_probabilities(
@@ -295,22 +333,6 @@ def _others(
     others[:, action] = log_totals[rows]
     totals: NDArray[np.float64] = logsumexp(others, axis=1)
     return totals
-
-
-def _solved(
-    action: int,
-    biases: NDArray[np.float64],
-    log_totals: NDArray[np.float64],
-    legal: NDArray[np.bool_],
-    prior: float,
-) -> float:
-    from scipy.optimize import brentq  # its import takes 0.3 s, and nothing but priors needs it
-
-    others = _others(action, biases, log_totals, legal)
-    # The root lies between those of the extreme rows alone; one more, because of rounding.
-    low, high = float(others.min() + logit(prior)) - 1.0, float(others.max() + logit(prior)) + 1.0
-    root: float = brentq(lambda bias: float(expit(bias - others).mean()) - prior, low, high, xtol=1e-13)
-    return root
 
 
 def _listed(names: Sequence[str]) -> str:
