@@ -74,7 +74,7 @@ def test_act_follows_the_weights_of_its_own_network() -> None:
             weight.mul_(2.0)
     assert_array_equal(network.act(SEEN, None)[0], before[0])
     tensors = {name: torch.from_numpy(array) for name, array in SEEN.items()}
-    assert_allclose(copied.act(SEEN, None)[1], copied(tensors, None)[1].detach().numpy(), rtol=1e-6)
+    assert_allclose(copied.act(SEEN, None)[1], copied(tensors, None)[1].detach().numpy(), rtol=1e-5)
     assert not np.allclose(copied.act(SEEN, None)[1], before[1])
 
 
@@ -95,7 +95,8 @@ def test_read_only_and_reversed_arrays_are_taken() -> None:
     view = SEEN["features"][::-1]
     view.flags.writeable = False
     log_probs, _ = network.act({"features": view, "map": SEEN["map"][::-1]}, None)
-    assert_array_equal(log_probs, network.act(SEEN, None)[0][::-1])
+    # A product may round its last rows otherwise than those before.
+    assert_allclose(log_probs, network.act(SEEN, None)[0][::-1], rtol=1e-6)
 
 
 def test_a_fresh_policy_is_nearly_uniform() -> None:
