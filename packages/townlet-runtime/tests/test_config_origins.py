@@ -74,7 +74,7 @@ def test_what_differs_from_silence_is_told_apart(town: Path, tmp_path: Path) -> 
 
 def test_without_a_file_the_built_in_config_speaks() -> None:
     values = found(None)
-    assert (values["training.total_env_steps"].value, values["training.total_env_steps"].source) == (166_000, "file")
+    assert (values["training.total_env_steps"].value, values["training.total_env_steps"].source) == (190_000, "file")
     assert values["training.total_env_steps"].where == "(built-in config)"
     assert values["ppo.learning_rate"].where == "preset town"
 
