@@ -21,6 +21,7 @@ from townlet_runtime.cli.options import (
     TicksPerSecond,
 )
 from townlet_runtime.cli.start import with_console
+from townlet_runtime.cli.training.run_options import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -47,7 +48,7 @@ def live(
     ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
     host: Host = "127.0.0.1",
-    port: Port = 8400,
+    port: Port = DEFAULT_PORT,
     open_page: OpenPage = False,
     seed: Seed = None,
     settings: Settings = None,
