@@ -6,16 +6,17 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import DecisionBatch, Kind, Proposals, Source
 from townlet_runtime.core.explained import explain_decided
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.telemetry import Decided
-from townlet_runtime.simulation.interface import Observed
-from townlet_trajectory.audit.explanation import StepExplanation, StepNames
+from townlet_runtime.simulation.interface import Observed, Stepped
+from townlet_trajectory.audit.explanation import StepExplanation
 
 STRIP_TICKS = 200
 """That are kept of every agent."""
@@ -42,39 +43,6 @@ class Decider(IntEnum):
     """The mask left one."""
     MIND = 7
     """An answer of a slow mind, in the script's place."""
-
-
-class Deciding(Protocol):
-    """Who decides for a group: a runtime, or the record of one."""
-
-    @property
-    def names(self) -> StepNames:
-        """What the codes of its decisions mean."""
-        ...
-
-    @property
-    def decided(self) -> Decided | None:
-        """Its last decisions; None before the first, and where the group was not there."""
-        ...
-
-    @property
-    def option_ticks(self) -> NDArray[np.int64]:
-        """[A]; ticks for which each action is held."""
-        ...
-
-
-class Outcome(Protocol):
-    """What came of the decisions of a tick."""
-
-    @property
-    def rewards(self) -> NDArray[np.float32]:
-        """[N]."""
-        ...
-
-    @property
-    def reward_terms(self) -> Mapping[str, NDArray[np.float32]]:
-        """Named parts of the rewards, each [N]."""
-        ...
 
 
 class Point(NamedTuple):
@@ -151,7 +119,7 @@ class Whole:
             return None
         return Whole.of(self.decided, self.rewards, self.terms, rows)
 
-    def explained(self, runtime: Deciding) -> StepExplanation:
+    def explained(self, runtime: BatchRuntime) -> StepExplanation:
         """The decision of the only agent in words and numbers, with the policy's answer."""
         row = self.decided
         (found,) = explain_decided(row, runtime.names, world=WORLD, option_ticks=runtime.option_ticks).values()
@@ -181,7 +149,7 @@ class History:
         runtimes: of the groups.
     """
 
-    def __init__(self, runtimes: Mapping[str, Deciding]) -> None:
+    def __init__(self, runtimes: Mapping[str, BatchRuntime]) -> None:
         self._runtimes = runtimes
         self._ticks: dict[str, deque[_Tick]] = {group: deque(maxlen=STRIP_TICKS) for group in runtimes}
         self._points: deque[Point] = deque(maxlen=CHART_POINTS)
@@ -203,7 +171,7 @@ class History:
         else:
             self._looked_at.pop(agent_id, None)
 
-    def record(self, stepped: Mapping[str, Outcome]) -> None:
+    def record(self, stepped: Mapping[str, Stepped]) -> None:
         """Note the tick that was just done."""
         counts, vetoes = np.zeros(len(Decider), np.int64), np.zeros(len(self.veto_reasons), np.int64)
         reward_sum, agents = 0.0, 0

@@ -21,7 +21,7 @@ from townlet_runtime.live.wire import chart_message, frame_bytes, padded, pictur
 
 if TYPE_CHECKING:
     from townlet_runtime.drawing.scene import Scene
-    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.desk import Answering
     from townlet_runtime.live.player import Player, Snapshot
 
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
@@ -88,7 +88,7 @@ class Hub:
         feed: of the run, in mode `training`.
     """
 
-    def __init__(self, stage: Player, desk: Desk, *, mode: Mode = "live", feed: RunFeed | None = None) -> None:
+    def __init__(self, stage: Player, desk: Answering, *, mode: Mode = "live", feed: RunFeed | None = None) -> None:
         self._stage, self._desk, self._mode, self._feed = stage, desk, mode, feed
         self._clients: set[Client] = set()
         self._people: dict[str, str] = {}

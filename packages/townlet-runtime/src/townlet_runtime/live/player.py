@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.drawing.scene import Drawing, Scene
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.live.history import History, Latest, Point
+from townlet_runtime.live.history import Latest, Point
 from townlet_runtime.live.messages import MAX_SPEED, MIN_SPEED
 
 T = TypeVar("T")
@@ -44,6 +44,19 @@ class Snapshot:
     ticks_per_s: float
 
 
+class Past(Protocol):
+    """The last ticks of what is played."""
+
+    tick: int
+    """Decided last."""
+    veto_reasons: tuple[str, ...]
+    """Of all groups."""
+
+    def look_at(self, agent_id: str, by: int) -> None:
+        """Note that one more (`by` 1) or one fewer (-1) looks at an agent."""
+        ...
+
+
 class Player(ABC):
     """Steps in the thread that calls `run`; all other public methods may be called from any thread.
 
@@ -54,7 +67,7 @@ class Player(ABC):
         waits: whether it stands still as long as nobody watches.
     """
 
-    history: History
+    history: Past
     """Its last ticks."""
 
     def __init__(
@@ -92,8 +105,8 @@ class Player(ABC):
         """Tick of the state that can be gone back to; None: none was kept."""
 
     @property
-    def span(self) -> dict[str, int] | None:
-        """First and last tick, of a record; None: of a world that lives."""
+    def span(self) -> dict[str, Any] | None:
+        """`first` and `last` tick of a record, and a `note` for people; None: of a world that lives."""
         return None
 
     @abstractmethod

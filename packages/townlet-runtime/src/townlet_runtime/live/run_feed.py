@@ -75,7 +75,7 @@ class RunFeed:
 
     def end(self, summary: RunSummary) -> None:
         """Say how the run ended."""
-        found = [*self._told.evaluations]
+        found = [*(self._told.evaluations or evaluations_told(summary.history, None))]
         if summary.final is not None and not summary.interrupted:
             at = summary.counters.env_steps
             for name, score in summary.final.summaries.items():

@@ -42,6 +42,8 @@ class Stage(Player):
         waits: as of `Player`.
     """
 
+    history: History
+
     def __init__(
         self,
         simulation: GroupedSimulation,

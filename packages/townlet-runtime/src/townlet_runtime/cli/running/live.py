@@ -5,6 +5,7 @@ from __future__ import annotations
 import webbrowser
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
@@ -26,6 +27,30 @@ class LiveOptions:
     opens: bool
 
 
+def imports_of_live() -> None:
+    """Import the server.
+
+    Raises:
+        MissingExtraError: if the extra `live` is not installed.
+    """
+    try:
+        import_module("townlet_runtime.live.serve")
+    except ModuleNotFoundError as error:
+        text = f"a page needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
+        raise MissingExtraError(text) from error
+
+
+def warn_of_network(page: LiveOptions, console: Console) -> None:
+    """Say what it means that a page can be reached from elsewhere, where it can."""
+    from townlet_runtime.live.security import is_local
+
+    if not is_local(page.host):
+        console.warning(
+            f"{page.host} can be reached from other machines: who has the address can take agents over,"
+            " and reads what you see, without encryption"
+        )
+
+
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
     """Serve the page until a signal comes, and return the exit code.
 
@@ -39,15 +64,12 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
         ConfigError: if nobody can listen at the address, or the world or policy does not fit.
     """
     require_shares(options)
-    try:
-        from townlet_runtime.live.desk import Desk
-        from townlet_runtime.live.hub import Hub
-        from townlet_runtime.live.security import is_local
-        from townlet_runtime.live.serve import served
-        from townlet_runtime.live.stage import Stage
-    except ModuleNotFoundError as error:
-        text = f"`townlet live` needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
-        raise MissingExtraError(text) from error
+    imports_of_live()
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.hub import Hub
+    from townlet_runtime.live.serve import served
+    from townlet_runtime.live.stage import Stage
+
     world = prepared(options, console)
     with closing(world.simulation):
         stage = Stage(
@@ -59,11 +81,7 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
         )
         failed = False
         desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
-        if not is_local(page.host):
-            console.warning(
-                f"{page.host} can be reached from other machines: who has the address can take agents over,"
-                " and reads what you see, without encryption"
-            )
+        warn_of_network(page, console)
         with served(Hub(stage, desk), host=page.host, port=page.port) as address, stop_on_signals() as stop:
             console.note(f"open {address}")
             if page.opens:
