@@ -58,7 +58,7 @@ from townlet_trajectory.storage.files import write_bytes_atomic
 if TYPE_CHECKING:
     from townlet_runtime.core.second_process import SecondProcess
     from townlet_runtime.policy.onnx import FilePolicy
-    from townlet_runtime.training import InitialPolicy, Progress, TrainingConfig
+    from townlet_runtime.training import DaggerRun, InitialPolicy, Progress, TrainingConfig, TrainingOrchestrator
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
@@ -201,13 +201,7 @@ def _train_in(
                     earlier_totals=earlier_totals(begun),
                     second=second,
                 )
-            copy.begin(run_dir)
-            if seen is not None:
-                seen.begin(orchestrator, run_dir, opponents)
-            summary = orchestrator.run()
-            copy.update()
-            if seen is not None:
-                seen.end(summary)
+            summary = _carry_out(orchestrator, run_dir, opponents, copy, seen)
         except TrainingError as error:
             raise CommandError(str(error)) from error
     if summary.interrupted:
@@ -217,6 +211,23 @@ def _train_in(
     plan = replace(plan, run_dir=run_dir, begun=begun)
     horizon = None if worlds is None else first_spec(worlds).episode_ticks
     return _finish(plan, training, summary, console, horizon=horizon)
+
+
+def _carry_out(
+    run: TrainingOrchestrator | DaggerRun,
+    run_dir: Path,
+    opponents: Mapping[str, FilePolicy],
+    copy: LogCopy,
+    seen: SeenRun | None,
+) -> RunSummary:
+    copy.begin(run_dir)
+    if seen is not None:
+        seen.begin(run, run_dir, opponents)
+    summary = run.run()
+    copy.update()
+    if seen is not None:
+        seen.end(summary)
+    return summary
 
 
 def _tell(copy: LogCopy, shown: ShownProgress, seen: SeenRun | None) -> Callable[[Progress], None]:

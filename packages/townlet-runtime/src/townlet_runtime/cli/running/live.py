@@ -4,51 +4,14 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import closing
-from dataclasses import dataclass
-from importlib import import_module
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
+from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
 from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
-from townlet_runtime.errors import MissingExtraError, TownletError
+from townlet_runtime.errors import TownletError
 from townlet_trajectory import TrajectoryError
-
-DEFAULT_SPEED = 10.0
-"""Ticks a second."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveOptions:
-    """The options of `townlet live` beside those of a run."""
-
-    host: str
-    port: int
-    opens: bool
-
-
-def imports_of_live() -> None:
-    """Import the server.
-
-    Raises:
-        MissingExtraError: if the extra `live` is not installed.
-    """
-    try:
-        import_module("townlet_runtime.live.serve")
-    except ModuleNotFoundError as error:
-        text = f"a page needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
-        raise MissingExtraError(text) from error
-
-
-def warn_of_network(page: LiveOptions, console: Console) -> None:
-    """Say what it means that a page can be reached from elsewhere, where it can."""
-    from townlet_runtime.live.security import is_local
-
-    if not is_local(page.host):
-        console.warning(
-            f"{page.host} can be reached from other machines: who has the address can take agents over,"
-            " and reads what you see, without encryption"
-        )
 
 
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:

@@ -64,7 +64,7 @@ def live(
     settings: Settings = None,
 ) -> int:
     """Carry out `townlet live`; see `LiveOptions`."""
-    from townlet_runtime.cli.running.live import LiveOptions
+    from townlet_runtime.cli.running.page import LiveOptions
     from townlet_runtime.cli.world_options import WorldOptions
 
     page = LiveOptions(host=host, port=port, opens=open_page)

@@ -13,7 +13,7 @@ import numpy as np
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import CommandError, Console, one_line, stop_on_signals
-from townlet_runtime.cli.running.live import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
+from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
 from townlet_runtime.cli.world_options import WorldOptions, is_world_code
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config, config_from
