@@ -83,7 +83,6 @@ class DaggerRun:
         if config.mode != "dagger":
             raise ConfigError(f"rounds of DAgger are of mode `dagger`, got `{config.mode}`")
         self.learners = GroupLearners(config, specs, frozen=frozen)
-        """Networks and optimizers of all agent groups."""
         specs = self.learners.specs
         require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
         collector, evaluator = self.learners.opponents.against(collector, evaluator)

@@ -110,7 +110,6 @@ class ScheduledRun:
         self._data = [each for each in data_of(config, has_record=record is not None) for _ in range(turn)]
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
         self.learners, self._clock = GroupLearners(config, specs), RunClock()
-        """Networks and optimizers of all agent groups."""
         self._directory, self._sinks = RunDirectory(run_dir, keep_last=1), RunSinks(config.metrics, run_dir)
         self._entered: RunWorlds | None = None
         self._experience = RunExperience(None, run_dir=run_dir)
