@@ -669,7 +669,7 @@
       const [low, high] = this.range();
       const [inner, tall] = [width - PAD.left - PAD.right, height - PAD.top - PAD.bottom];
       const [first, last] = [this.x[0] ?? 0, this.x.at(-1) ?? 1];
-      const atX = (value) => PAD.left + (value - first) / Math.max(1e-9, last - first) * inner;
+      const atX = (value) => PAD.left + (last > first ? (value - first) / (last - first) : 0.5) * inner;
       const atY = (value) => PAD.top + tall - (value - low) / Math.max(1e-12, high - low) * tall;
       this.axes(on, low, high, first, last, atY, width, height);
       on.save();
@@ -1811,7 +1811,7 @@
       const steps2 = this.columns[0] === "env_steps" ? this.rows.at(-1)?.[0] : void 0;
       const facts2 = [
         ["Stage", run2.stage],
-        ["Policy's share", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
+        ["Share while training", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
         ["Updates", run2.updates.toLocaleString("en")],
         ["Steps of the world", steps2 === void 0 || steps2 === null ? null : steps2.toLocaleString("en")],
         ["Time left", run2.left_s === null ? null : duration(run2.left_s)]
@@ -3068,7 +3068,8 @@
     document.title = `${hello2.world} – Townlet ${MODES[hello2.mode]}`;
     say(byId("world", HTMLElement), hello2.world);
     say(byId("mode", HTMLElement), MODES[hello2.mode]);
-    const policy = hello2.policy === null ? "no learned policy" : `policy ${hello2.policy.slice(0, 8)}`;
+    const none = hello2.mode === "training" ? "the policy of now" : "no learned policy";
+    const policy = hello2.policy === null ? none : `policy ${hello2.policy.slice(0, 8)}`;
     say(byId("policy", HTMLElement), policy);
     set(document.body, "data-mode", hello2.mode);
     tabs.offer("tab-training", hello2.mode === "training");
