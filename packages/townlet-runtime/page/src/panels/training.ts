@@ -75,7 +75,7 @@ export class Training {
     const steps = this.columns[0] === "env_steps" ? this.rows.at(-1)?.[0] : undefined;
     const facts: [string, string | null][] = [
       ["Stage", run.stage],
-      ["Share while training", run.ratio === null ? null : `${Math.round(100 * run.ratio)} %`],
+      ["Share in training", run.ratio === null ? null : `${Math.round(100 * run.ratio)} %`],
       ["Updates", run.updates.toLocaleString("en")],
       ["Steps of the world", steps === undefined || steps === null ? null : steps.toLocaleString("en")],
       ["Time left", run.left_s === null ? null : duration(run.left_s)],

@@ -1811,7 +1811,7 @@
       const steps2 = this.columns[0] === "env_steps" ? this.rows.at(-1)?.[0] : void 0;
       const facts2 = [
         ["Stage", run2.stage],
-        ["Share while training", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
+        ["Share in training", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
         ["Updates", run2.updates.toLocaleString("en")],
         ["Steps of the world", steps2 === void 0 || steps2 === null ? null : steps2.toLocaleString("en")],
         ["Time left", run2.left_s === null ? null : duration(run2.left_s)]
