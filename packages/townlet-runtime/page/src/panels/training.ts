@@ -29,6 +29,7 @@ const STAGES: Record<string, string> = {
   round: "The policy plays, and the script says what it would have done",
   judge: "The result is judged",
   ended: "The run has ended",
+  failed: "A gate ended the run",
   stopped: "The run was stopped; it can be gone on with",
 };
 

@@ -18,7 +18,7 @@ MAX_ROWS = 2_000
 MAX_COLUMNS = 512
 ROWS_AT_ONCE = 400
 """Of one message."""
-ENDED, STOPPED = "ended", "stopped"
+ENDED, FAILED, STOPPED = "ended", "failed", "stopped"
 """Stages of a run that is over."""
 _ACROSS = ("env_steps", "epoch")
 _LEFT_OUT = frozenset((*_ACROSS, "telemetry_version", "log_stream_offset", "steps", "cycle_id", "anneal_cycle"))
@@ -87,7 +87,7 @@ class RunFeed:
             passed = None if decision is Decision.HOLD else decision is Decision.PROMOTE
             at, note = summary.counters.env_steps, summary.promotion.reason
             found.append({"at": at, "name": "promotion", "value": None, "passed": passed, "note": note})
-        stage = STOPPED if summary.interrupted else ENDED
+        stage = STOPPED if summary.interrupted else ENDED if summary.failure is None else FAILED
         self._told = Told(stage=stage, ratio=self._told.ratio, evaluations=tuple(found))
 
     def look(self) -> bool:

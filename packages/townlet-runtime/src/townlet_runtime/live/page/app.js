@@ -1772,6 +1772,7 @@
     round: "The policy plays, and the script says what it would have done",
     judge: "The result is judged",
     ended: "The run has ended",
+    failed: "A gate ended the run",
     stopped: "The run was stopped; it can be gone on with"
   };
   function duration(seconds) {
