@@ -27,7 +27,14 @@ from townlet_runtime.live.replay import ReplayDesk, ReplayStage
 from townlet_runtime.live.resimulation import Resimulation
 from townlet_runtime.live.serve import served
 from townlet_runtime.simulation.interface import AGENTS
-from townlet_trajectory import ArraySpec, ArtifactError, TrajectoryBatch, TrajectorySchema, default_decision_columns
+from townlet_trajectory import (
+    ArraySpec,
+    ArtifactError,
+    DatasetInfo,
+    TrajectoryBatch,
+    TrajectorySchema,
+    default_decision_columns,
+)
 from townlet_trajectory.audit.explanation import StepNames
 from townlet_trajectory.data.schema import Kind, Source
 from townlet_trajectory.formats.batch_file import save_batch
@@ -286,6 +293,6 @@ def test_a_record_names_no_code_that_is_run(tmp_path: Path) -> None:
     asked = ReplayOptions(
         record=tmp_path, config=None, world=WorldOptions(), ticks_per_second=None, seed=None, settings=()
     )
-    info = command.DatasetInfo(notes={"environment": "os:system"})
+    info = DatasetInfo(notes={"environment": "os:system"})
     with pytest.raises(CommandError, match="of the code os:system"):
         command._config_of(info, asked, console())
