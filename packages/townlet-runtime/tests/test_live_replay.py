@@ -260,6 +260,18 @@ def test_a_folder_of_one_record_for_each_group_is_one_record(tmp_path: Path) -> 
         records_in(tmp_path / "none")
 
 
+def test_a_run_has_the_record_that_somebody_put_into_it(tmp_path: Path) -> None:
+    for name in ("begun.json", "manifest.json", "config.yaml", "summary.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CommandError, match="a run with one record in it, found none"):
+        records_in(tmp_path)
+    save_batch(tmp_path / "shown.npz", small(("ann", 0, [0, 1])))
+    assert records_in(tmp_path) == [tmp_path / "shown.npz"]
+    save_batch(tmp_path / "again.npz", small(("ann", 0, [0, 1])))
+    with pytest.raises(CommandError, match=r"found again\.npz, shown\.npz"):
+        records_in(tmp_path)
+
+
 def test_what_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_batch(tmp_path / "agents.npz", small(("ann", 0, [0, 1, 2])))
     monkeypatch.setattr(command, "MAX_STEPS", 2)

@@ -18,6 +18,7 @@ from townlet_runtime.cli.world_options import WorldOptions, is_world_code
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config, config_from
 from townlet_runtime.errors import ConfigError, TownletError
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL
 from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory import ArtifactError, DatasetInfo, TrajectoryBatch, TrajectoryError
 from townlet_trajectory.audit.agent_steps import names_of_record
@@ -37,6 +38,8 @@ MAX_STEPS, MAX_BYTES = 2_000_000, 2 << 30
 """Of agents, and of all their columns in memory, that are replayed."""
 MAX_GROUPS = 64
 _CAPTURE = "capture"
+_OF_RUNS = (INITIAL, CHECKPOINTS)
+"""Folders of a run's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,20 +113,33 @@ def serve_replay(options: ReplayOptions, page: LiveOptions, console: Console) ->
 def records_in(path: Path) -> list[Path]:
     """Return the record at a path: itself, or, of a folder of one record for each group of agents, all of them.
 
+    Of the directory of a run it is the only record that somebody put there.
+
     Raises:
         ArtifactError: if there is none.
+        CommandError: if a run has none, or several.
     """
+    if (path / BEGUN).is_file():
+        inside = [each for each in _candidates(path) if each.name not in _OF_RUNS]
+        if len(inside) != 1:
+            found = ", ".join(each.name for each in inside) or "none; `townlet run --record` makes one"
+            raise CommandError(f"--replay {path}: expected a run with one record in it, found {found}")
+        return inside
     try:
         format_of(path)
         return [path]
     except ArtifactError:
         if not path.is_dir():
             raise
-        found = [each for each in sorted(path.iterdir()) if each.suffix == ".npz" or each.is_dir()]
-        records = [each for each in found[:MAX_GROUPS] if _is_record(each)]
-        if not records:
+        if not (records := _candidates(path)):
             raise
         return records
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """The records in a folder: batches, and folders."""
+    found = [each for each in sorted(folder.iterdir()) if each.suffix == ".npz" or each.is_dir()]
+    return [each for each in found[:MAX_GROUPS] if _is_record(each)]
 
 
 def _is_record(path: Path) -> bool:
