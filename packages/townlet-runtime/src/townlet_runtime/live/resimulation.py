@@ -55,7 +55,7 @@ class Resimulation:
             ours, theirs = ", ".join(simulation.specs), ", ".join(record.groups)
             self.differs = f"the world has the groups of agents {ours}, the record {theirs}"
             return
-        self._carry(record.first)
+        self._carry(record.first + 1)  # a world that is quite another one is said at once
 
     def after(self, tick: int) -> Seen | None:
         """How the world looked after a tick; None once it differs from the record."""
