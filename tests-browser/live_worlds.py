@@ -16,8 +16,15 @@ import pytest
 @contextmanager
 def served(folder: Path, *arguments: str, port: int = 0) -> Iterator[str]:
     """Serve a world by `townlet live`; gives the address, and ends the command by Ctrl-C."""
-    command = [sys.executable, "-m", "townlet_runtime", "live", "--port", str(port), *arguments]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    with started(folder, "live", "--port", str(port), *arguments) as address:
+        yield address
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[str]:
+    """Start a command that serves a page; gives the address, and ends the command by Ctrl-C."""
+    command = [sys.executable, "-m", "townlet_runtime", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         for line in process.stderr:

@@ -22,8 +22,8 @@ settings.register_profile("thorough", deadline=None, max_examples=500, stateful_
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 NEEDS = {
-    "uvicorn": ("test_cli_live.py", "test_live_serve.py"),
-    "websockets": ("test_cli_live.py", "test_live_serve.py"),
+    "uvicorn": ("test_cli_live.py", "test_cli_train_live.py", "test_live_replay.py", "test_live_serve.py"),
+    "websockets": ("test_cli_live.py", "test_cli_train_live.py", "test_live_replay.py", "test_live_serve.py"),
     "townlet_training": (
         "test_cli_adapt.py",
         "test_cli_distill.py",
@@ -38,6 +38,7 @@ NEEDS = {
         "test_cli_resume.py",
         "test_cli_run_starts.py",
         "test_cli_second.py",
+        "test_cli_train_live.py",
         "test_cli_soak.py",
         "test_cli_train.py",
         "test_cli_train_bc.py",

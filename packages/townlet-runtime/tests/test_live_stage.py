@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime import OneGroup
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.player import Player
 from townlet_runtime.live.stage import Stage
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.recorded import schema_of
@@ -22,6 +24,7 @@ from townlet_runtime.testing import Corridor
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory import TrajectoryService
 
+P = TypeVar("P", bound=Player)
 SEED = 3
 
 
@@ -51,7 +54,7 @@ def town() -> Town:
 
 
 @contextmanager
-def running(stage: Stage) -> Iterator[Stage]:
+def running(stage: P) -> Iterator[P]:
     ends = threading.Event()
     thread = threading.Thread(target=stage.run, args=(ends.is_set,))
     thread.start()

@@ -1,6 +1,7 @@
 """One network, optimizer and generator for each agent group; their names, and mappings by group."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,15 @@ import torch
 from corridor import SPEC, CorridorCollector, network
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
 
-from townlet_training.config import ONE_GROUP, TrainingConfig
+from townlet_training.config import ONE_GROUP, GroupConfig, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.planning import PlannedUpdate
-from townlet_training.run.agent_groups import GroupLearners
-from townlet_trajectory.evaluation.interfaces import derive_seed
+from townlet_training.run.agent_groups import GroupLearners, Understudies
+from townlet_trajectory.evaluation.interfaces import AnyActor, derive_seed
 
 CONFIG = TrainingConfig(
     baselines=("scripted", "nearest", "idle", "random"),
@@ -173,3 +174,48 @@ def test_an_error_names_stage_update_and_group() -> None:
     other = GroupLearners(replace(CONFIG, seed=9), SPECS)
     with pytest.raises(StaleBatchError, match="^update 8 of stage ppo, agent group `walker`: "):
         other.learn(collected, PPO, number=8)
+
+
+def test_understudies_act_with_what_was_taken_last_and_leave_the_run_alone() -> None:
+    own, collector = pair()
+    twin, same = pair()
+    seen = {"cell": np.eye(5, dtype=np.float32), "clock": np.eye(5, 4, dtype=np.float32)}
+    watched = Understudies(own)
+
+    def answers(actors: Mapping[str, AnyActor]) -> list[bytes]:
+        return [actors[group].act(seen, None)[0].tobytes() for group in SPECS]
+
+    fresh = answers(own.networks)
+    assert answers(watched.actors) == fresh
+    assert not watched.show()  # nothing was taken since
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO, number=1)
+    learned = answers(own.networks)
+    watched.take()
+    assert answers(watched.actors) == fresh != learned  # not before they are shown
+    assert watched.show()
+    assert answers(watched.actors) == learned
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO, number=2)
+    watched.take()
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO, number=3)
+    watched.take()
+    assert watched.show() and not watched.show()
+    assert answers(watched.actors) == answers(own.networks)
+    for number in (1, 2, 3):
+        twin.learn(same.collect(twin.networks, num_ticks=12, ratio=1.0), PPO, number=number)
+    assert own.sha256() == twin.sha256()
+
+
+def test_an_earlier_self_has_an_understudy_of_its_own() -> None:
+    config = replace(CONFIG, mode="ppo", groups={"other": GroupConfig(policy=f"past({ONE_GROUP}, 1)")})
+    learners = GroupLearners(config, {ONE_GROUP: SPEC, "other": SPEC})
+    watched = Understudies(learners)
+    assert list(watched.actors) == [ONE_GROUP, "other"]
+    collected = CorridorCollector(2, seed=3).collect(learners.networks, num_ticks=12, ratio=1.0)
+    learners.learn(collected, PPO, number=1)
+    watched.take()
+    watched.show()
+    seen = {"cell": np.eye(5, dtype=np.float32), "clock": np.eye(5, 4, dtype=np.float32)}
+    now, before = (watched.actors[group].act(seen, None)[0] for group in (ONE_GROUP, "other"))
+    _, earlier = learners.opponents.earlier_selves()["other"]
+    np.testing.assert_array_equal(before, earlier.act(seen, None)[0])
+    assert not np.array_equal(now, before)

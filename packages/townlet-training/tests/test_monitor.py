@@ -109,6 +109,9 @@ def test_a_report_is_of_the_state_and_a_run_stops_when_it_is_asked_to(time: Time
         env_steps_per_s=100.0,
         seconds_left=10.0,
         last_return=None,
+        ratio=0.0,
+        evaluations=(),
+        failure=None,
     )
     assert reports == [first, replace(first, stage="judge", seconds_left=0.0)]
     watched.stop_if_asked()

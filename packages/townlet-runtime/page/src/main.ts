@@ -120,7 +120,8 @@ function greet(hello: Hello, tabs: Tabs): void {
   document.title = `${hello.world} – Townlet ${MODES[hello.mode]}`;
   say(byId("world", HTMLElement), hello.world);
   say(byId("mode", HTMLElement), MODES[hello.mode]);
-  const policy = hello.policy === null ? "no learned policy" : `policy ${hello.policy.slice(0, 8)}`;
+  const none = hello.mode === "training" ? "the policy of now" : "no learned policy";
+  const policy = hello.policy === null ? none : `policy ${hello.policy.slice(0, 8)}`;
   say(byId("policy", HTMLElement), policy);
   set(document.body, "data-mode", hello.mode);
   tabs.offer("tab-training", hello.mode === "training");

@@ -57,6 +57,7 @@ try:
         reference_rows,
         set_priors,
     )
+    from townlet_training.run.agent_groups import Understudies
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
     from townlet_training.run.initial import InitialPolicy, initial_of_run, packed_actors
     from townlet_training.run.metrics import MetricsRow
@@ -76,6 +77,7 @@ __all__ = [
     "AdaptedGroup",
     "AddedAction",
     "CheckpointStore",
+    "DaggerRun",
     "DistilConfig",
     "DistilProgress",
     "DistilRun",
@@ -94,6 +96,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingConfigError",
     "TrainingError",
+    "TrainingOrchestrator",
+    "Understudies",
     "adapted_groups",
     "adapted_policy",
     "copied_initial",
@@ -115,6 +119,7 @@ __all__ = [
     "spec_of_data",
     "state_sizes",
     "train",
+    "understudies",
     "use_threads",
 ]
 
@@ -190,6 +195,11 @@ def train(
 def preset_names() -> tuple[str, ...]:
     """Return the name of every preset."""
     return tuple(each.name for each in PRESETS)
+
+
+def understudies(run: TrainingOrchestrator | DaggerRun | ScheduledRun) -> Understudies:
+    """Return copies of the networks of a run, which has not begun, for a thread that acts while it trains."""
+    return Understudies(run.learners)
 
 
 def use_threads(threads: int) -> None:

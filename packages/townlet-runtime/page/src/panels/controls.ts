@@ -46,6 +46,11 @@ class Dial {
     if (before !== this.slider.value || this.output.textContent === "") this.tell();
   }
 
+  /** Show what the server says at once. */
+  forget(): void {
+    this.movedAt = -Infinity;
+  }
+
   private tell(): void {
     const words = this.words(Number(this.slider.value));
     say(this.output, words);
@@ -76,12 +81,25 @@ export class Controls {
       (place) => (full.checked ? "no limit" : `${speedAt(place)} ticks/s`),
       (place) => {
         full.checked = false;
-        void desk.ask("speed", { ticks_per_s: speedAt(place) });
+        void pace(speedAt(place));
       },
     );
+    const showSpeed = (): void => {
+      const wanted = model.state?.speed;
+      if (wanted === undefined) return;
+      full.checked = wanted === null;
+      if (wanted !== null) speed.show(placeOf(wanted));
+      else say(byId("speed-words", HTMLElement), "no limit");
+    };
+    const pace = async (ticksPerS: number | null): Promise<void> => {
+      const reply = await desk.ask("speed", { ticks_per_s: ticksPerS });
+      if (reply.ok) return;
+      speed.forget();
+      showSpeed();
+    };
     full.addEventListener("change", () => {
       say(byId("speed-words", HTMLElement), full.checked ? "no limit" : `${speedAt(Number(speed.slider.value))} ticks/s`);
-      void desk.ask("speed", { ticks_per_s: full.checked ? null : speedAt(Number(speed.slider.value)) });
+      void pace(full.checked ? null : speedAt(Number(speed.slider.value)));
     });
     const ratio = new Dial(
       byId("ratio", HTMLInputElement),
@@ -92,7 +110,7 @@ export class Controls {
     const place = new Dial(
       byId("seek", HTMLInputElement),
       byId("seek-words", HTMLElement),
-      (tick) => `tick ${tick}`,
+      (tick) => `tick ${tick} of ${model.state?.replay?.last ?? "…"}`,
       (tick) => void desk.ask("seek", { tick }),
     );
     model.on("frame", (frame) => {
@@ -102,13 +120,13 @@ export class Controls {
     model.on("state", (state) => {
       this.showPlay(state.paused);
       ratio.show(Math.round(100 * state.ratio));
-      full.checked = state.speed === null;
-      if (state.speed !== null) speed.show(placeOf(state.speed));
-      else say(byId("speed-words", HTMLElement), "no limit");
+      showSpeed();
       this.showKept(state.kept);
       if (state.replay !== null) {
         set(place.slider, "min", state.replay.first);
         set(place.slider, "max", state.replay.last);
+        place.show(model.frame?.tick ?? state.replay.first);
+        say(byId("replay-note", HTMLElement), state.replay.note === "" ? "" : `In a plain grid: ${state.replay.note}.`);
       }
     });
     model.on("hello", (hello) => {

@@ -139,7 +139,8 @@ export class Chart {
     const [low, high] = this.range();
     const [inner, tall] = [width - PAD.left - PAD.right, height - PAD.top - PAD.bottom];
     const [first, last] = [this.x[0] ?? 0, this.x.at(-1) ?? 1];
-    const atX = (value: number): number => PAD.left + ((value - first) / Math.max(1e-9, last - first)) * inner;
+    // A single point is in the middle, where all of it can be seen.
+    const atX = (value: number): number => PAD.left + (last > first ? (value - first) / (last - first) : 0.5) * inner;
     const atY = (value: number): number => PAD.top + tall - ((value - low) / Math.max(1e-12, high - low)) * tall;
     this.axes(on, low, high, first, last, atY, width, height);
     on.save();

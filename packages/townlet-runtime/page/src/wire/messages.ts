@@ -148,7 +148,7 @@ const state = record({
   people: list(record({ name: text, agents: list(text) })),
   teach: nullable(teach),
   kept: optional(number),
-  replay: optional(record({ first: number, last: number })),
+  replay: optional(record({ first: number, last: number, note: text })),
 });
 
 const reply = record({
@@ -168,6 +168,7 @@ const run = record({
   from: optional(number),
   columns: list(text),
   rows: list(list(nullable(number))),
+  updates: number,
   evaluations: list(
     record({ at: number, name: text, value: nullable(number), passed: nullable(flag), note: optional(text) }),
   ),

@@ -35,6 +35,45 @@ class Person(Protocol):
     """Id of the agent that is looked at."""
 
 
+class Answering(Protocol):
+    """Does what people ask of what a hub shows: of a world that lives, or of a record."""
+
+    @property
+    def can(self) -> dict[str, bool]:
+        """What is possible."""
+        ...
+
+    @property
+    def lease_s(self) -> float:
+        """Seconds after which an agent is free again whose person has gone."""
+        ...
+
+    @property
+    def lease_ticks(self) -> int:
+        """The same in ticks."""
+        ...
+
+    def possessed_by(self) -> dict[str, str | None]:
+        """The name of the person by id of the agent, of all agents that somebody possesses."""
+        ...
+
+    async def do(self, person: Person, message: Message) -> dict[str, Any]:
+        """Do one message; returns the fields of the reply."""
+        ...
+
+    async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
+        """The inspector's message about an agent."""
+        ...
+
+    async def renew_all(self, names: Collection[str]) -> None:
+        """Renew the leases of all agents that the people of these names possess."""
+        ...
+
+    async def release_all(self, name: str) -> None:
+        """Free every agent of a person."""
+        ...
+
+
 class Desk:
     """Does what messages ask for. Its methods are coroutines of the server's event loop.
 
@@ -62,6 +101,7 @@ class Desk:
             "label": self._label,
             "mark": self._mark,
             "again": self._again,
+            "seek": self._seek,
         }
 
     async def do(self, person: Person, message: Message) -> dict[str, Any]:
@@ -262,6 +302,9 @@ class Desk:
 
     async def _again(self, person: Person, message: Message) -> dict[str, Any]:
         return {"tick": await self._asked(self._stage.again)}
+
+    async def _seek(self, person: Person, message: Message) -> dict[str, Any]:
+        raise MessageError("a world that lives has no ticks to go to; those of a record have")
 
 
 def _legal(observed: Observed | None, agent_id: str) -> list[bool] | None:

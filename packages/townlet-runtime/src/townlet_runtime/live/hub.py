@@ -7,7 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -15,17 +15,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from townlet_behavior import BehaviorError
 from townlet_runtime.errors import TownletError
 from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
+from townlet_runtime.live.run_feed import Place, RunFeed
 from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
-from townlet_runtime.live.wire import chart_message, frame_bytes, group_document, padded, picture_bytes, scene_message
-from townlet_runtime.simulation.interface import first_spec
+from townlet_runtime.live.wire import chart_message, frame_bytes, padded, picture_bytes, scene_message
 
 if TYPE_CHECKING:
     from townlet_runtime.drawing.scene import Scene
-    from townlet_runtime.live.desk import Desk
-    from townlet_runtime.live.stage import Snapshot, Stage
+    from townlet_runtime.live.desk import Answering
+    from townlet_runtime.live.player import Player, Snapshot
 
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
 """Most that one client gets."""
+RUN_LOOK_S = 0.5
+"""Between two looks at the log of a run that trains."""
+Mode = Literal["live", "replay", "training"]
 MESSAGES_PER_S, BURST = 60.0, 120.0
 """Of one client; more are refused, and after `MAX_REFUSED` a minute it is sent away."""
 MAX_REFUSED, MAX_WAITING, MAX_CLIENTS = 20, 256, 64
@@ -44,6 +47,7 @@ class Client:
         self.chart_tick, self.chart_due, self.frame_due, self.told_tick = -1, 0.0, 0.0, -1
         self.allowance, self.allowed_at = BURST, time.monotonic()
         self.refused: deque[float] = deque(maxlen=MAX_REFUSED)
+        self.run = Place()
         self.wake = asyncio.Event()
 
     def say(self, message: Mapping[str, Any]) -> None:
@@ -78,12 +82,14 @@ class Hub:
     """Everything that clients share: the newest snapshot, encoded once for all, and the names of people.
 
     Args:
-        stage: the world.
+        stage: the world, or a record of one.
         desk: does what they ask.
+        mode: what is watched.
+        feed: of the run, in mode `training`.
     """
 
-    def __init__(self, stage: Stage, desk: Desk) -> None:
-        self._stage, self._desk = stage, desk
+    def __init__(self, stage: Player, desk: Answering, *, mode: Mode = "live", feed: RunFeed | None = None) -> None:
+        self._stage, self._desk, self._mode, self._feed = stage, desk, mode, feed
         self._clients: set[Client] = set()
         self._people: dict[str, str] = {}
         """Name by secret."""
@@ -102,11 +108,14 @@ class Hub:
         """Listen to the stage; called once, in the event loop of the server."""
         self._loop = asyncio.get_running_loop()
         self._stage.watch(self._tell)
-        self._keeper = asyncio.create_task(self._keep_leases())
+        self._tasks = [asyncio.create_task(self._keep_leases())]
+        if self._feed is not None:
+            self._tasks.append(asyncio.create_task(self._follow(self._feed)))
 
     async def end(self) -> None:
         """Send everybody away."""
-        self._keeper.cancel()
+        for task in self._tasks:
+            task.cancel()
         for client in tuple(self._clients):
             await client.socket.close(1001)
 
@@ -130,6 +139,7 @@ class Hub:
         if (leaving := self._releases.pop(name, None)) is not None:
             leaving.cancel()
         self._clients.add(client)
+        self._stage.watched_by(len(self._clients))
         client.say(self._hello(client, own))
         writer = asyncio.create_task(self._write(client))
         try:
@@ -139,29 +149,24 @@ class Hub:
         finally:
             writer.cancel()
             self._clients.discard(client)
+            self._stage.watched_by(len(self._clients))
             await self._forget(client)
 
     def _hello(self, client: Client, secret: str) -> dict[str, Any]:
         stage = self._stage
-        specs = stage.simulation.specs
         return {
             "type": "hello",
             "you": client.name,
             "owner": secret,
-            "mode": "live",
-            "world": first_spec(stage.simulation).name,
-            "groups": [group_document(group, specs[group], runtime) for group, runtime in stage.runtimes.items()],
+            "mode": self._mode,
+            "world": stage.world,
+            "groups": stage.group_documents(),
             "lease_ticks": self._desk.lease_ticks,
             "can": self._desk.can,
-            "policy": self._policy(),
-            "script": "scripted" in stage.simulation.behaviors,
+            "policy": stage.policy,
+            "script": stage.has_script,
             "tick": stage.history.tick,
         }
-
-    def _policy(self) -> str | None:
-        """The digest of the first policy that has one."""
-        digests = (runtime.active_policy_hash() for runtime in self._stage.runtimes.values())
-        return next((digest for digest in digests if digest is not None), None)
 
     async def _read(self, client: Client) -> None:
         while True:
@@ -198,6 +203,7 @@ class Hub:
             client.wake.clear()
             while client.waiting:
                 await socket.send_text(client.waiting.popleft())
+            await self._send_run(client)
             snapshot, now = self._stage.snapshot, time.monotonic()
             if snapshot is None or snapshot is seen:
                 continue
@@ -209,6 +215,13 @@ class Hub:
             pace = FRAMES_PER_S if snapshot.pixels is None else PICTURES_PER_S
             client.frame_due = time.monotonic() + 1.0 / pace
             self._stage.want()
+
+    async def _send_run(self, client: Client) -> None:
+        """Send what the client lacks of the run that trains."""
+        if self._feed is not None:
+            messages, client.run = self._feed.messages(client.run)
+            for message in messages:
+                await client.socket.send_text(json.dumps(message, allow_nan=False))
 
     async def _send_frame(self, client: Client, snapshot: Snapshot) -> None:
         socket = client.socket
@@ -242,11 +255,7 @@ class Hub:
 
     def _roster_message(self) -> dict[str, Any]:
         """The agents that the rows of frames are, and the places of their groups in `hello`."""
-        group_of: dict[str, int] = {}
-        for index, runtime in enumerate(self._stage.runtimes.values()):
-            observed = runtime.observed
-            if index and observed is not None:
-                group_of.update(dict.fromkeys(observed.agent_ids.tolist(), index))
+        group_of = self._stage.places_of_groups()
         groups = [group_of.get(one, 0) for one in self._roster]
         return {"type": "roster", "version": self._roster_version, "ids": self._roster, "groups": groups}
 
@@ -289,14 +298,24 @@ class Hub:
             "paused": snapshot.paused,
             "speed": self._stage.speed,
             "ratio": snapshot.ratio,
-            "policy": self._policy(),
+            "policy": self._stage.policy,
             "kept": self._stage.kept,
+            "replay": self._stage.span,
             "recording": None,
             "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
             "teach": None,
         }
         if state != self._state:
             self._state, self._state_version = state, self._state_version + 1
+
+    async def _follow(self, feed: RunFeed) -> None:
+        """Read what the run has written, as long as somebody is here."""
+        while True:
+            if self._clients:
+                news: bool = await asyncio.to_thread(feed.look)
+                if news:
+                    self._wake_all()
+            await asyncio.sleep(RUN_LOOK_S)
 
     async def _keep_leases(self) -> None:
         """Renew the leases of people who are here, once a second."""

@@ -106,6 +106,7 @@ _KINDS: Mapping[str, Mapping[str, _Check]] = {
     "label": {"agent": _or_null(_text), "value": _one_of("success", "failure", "discard", "none")},
     "mark": {},
     "again": {},
+    "seek": {"tick": _whole(0, 2**53 - 1)},
 }
 """Fields of each message, all of them needed."""
 

@@ -1,14 +1,9 @@
-"""`Stage` owns a world that is watched: it steps at a pace, does what is asked between two ticks, waits for nobody."""
+"""`Stage` owns a world that is watched, with the runtimes that decide in it."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,38 +20,16 @@ from townlet_runtime.drawing.scene import (
     require_drawing,
 )
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.live.history import WORLD, History, Latest, Point
-from townlet_runtime.live.messages import MAX_SPEED, MIN_SPEED
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed
+from townlet_runtime.live.history import WORLD, History
+from townlet_runtime.live.player import Player, Snapshot
+from townlet_runtime.live.wire import group_document
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, first_spec
 from townlet_trajectory import TrajectoryBatch
-
-T = TypeVar("T")
-
-_NAP_S = 0.1
-"""Longest wait between two looks at whether to stop."""
+from townlet_trajectory.evaluation.results import SCRIPTED
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Snapshot:
-    """The watched world after a tick. Nobody changes its arrays."""
-
-    tick: int
-    """Decided last; 0 before the first."""
-    scene: Scene
-    drawing: Drawing
-    pixels: NDArray[np.uint8] | None
-    """[H, W, 3]; of a world that renders them, and does not say how it looks."""
-    latest: Latest
-    """Of the agents that decided in this tick, which need not be those that are drawn."""
-    points: Sequence[Point]
-    """Of the charts, oldest first."""
-    paused: bool
-    ratio: float
-    ticks_per_s: float
-
-
-class Stage:
-    """Runs one world in the thread that calls `run`; all other methods may be called from any thread.
+class Stage(Player):
+    """Runs one world in the thread that calls `run`.
 
     Args:
         simulation: one world, which has not begun.
@@ -65,7 +38,11 @@ class Stage:
         speed: ticks a second; None: as fast as it goes.
         paused: whether it begins paused.
         max_rows: steps of agents that are recorded of one group; None: as many as there is memory for.
+        most_speed: as of `Player`.
+        waits: as of `Player`.
     """
+
+    history: History
 
     def __init__(
         self,
@@ -76,29 +53,21 @@ class Stage:
         speed: float | None = 10.0,
         paused: bool = False,
         max_rows: int | None = None,
+        most_speed: float | None = None,
+        waits: bool = False,
     ) -> None:
+        super().__init__(speed=speed, paused=paused, most_speed=most_speed, waits=waits)
         self.simulation, self.runtimes, self.seed = simulation, runtimes, seed
         self.loop = GroupedLoop(simulation, runtimes)
         self.history = History(runtimes)
         self._drawable = drawable_of(simulation)
         self._plain = plain_scene(sum(spec.capacity for spec in simulation.specs.values()))
-        self._wake = threading.Condition()
-        self._commands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._speed, self._paused, self._steps = speed, paused, 0
-        self._snapshot: Snapshot | None = None
-        self._wanted, self._listeners = False, list[Callable[[], None]]()
-        self._times: deque[float] = deque(maxlen=30)
         self._mark: tuple[SavedState, int] | None = None
         self._aside: dict[str, list[TrajectoryBatch]] = {
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
         self._max_rows = max_rows
         self._begin(seed)
-
-    @property
-    def speed(self) -> float | None:
-        """Ticks a second that are asked for; None: as fast as it goes."""
-        return self._speed
 
     @property
     def ratio(self) -> float:
@@ -110,42 +79,33 @@ class Stage:
         """Tick of the state that `again` goes back to; None: none was kept."""
         return None if self._mark is None else self._mark[1]
 
-    def call(self, work: Callable[[], T]) -> Future[T]:
-        """Do `work` in the thread of the world, between two ticks; its result or error is that of the future."""
-        future: Future[T] = Future()
-        with self._wake:
-            self._commands.append((work, future))
-            self._wake.notify_all()
-        return future
+    @property
+    def world(self) -> str:
+        return first_spec(self.simulation).name
 
-    def play(self) -> None:
-        self._set(paused=False)
+    @property
+    def has_script(self) -> bool:
+        return SCRIPTED in self.simulation.behaviors
 
-    def pause(self) -> None:
-        self._set(paused=True)
+    @property
+    def policy(self) -> str | None:
+        digests = (runtime.active_policy_hash() for runtime in self.runtimes.values())
+        return next((digest for digest in digests if digest is not None), None)
 
-    def step(self, ticks: int) -> None:
-        """Do `ticks` ticks, then pause."""
-        with self._wake:
-            self._paused, self._steps = True, self._steps + ticks
-            self._wake.notify_all()
+    def group_documents(self) -> list[dict[str, Any]]:
+        specs = self.simulation.specs
+        return [
+            group_document(group, runtime.names, kinds=specs[group].vocabulary.kinds)
+            for group, runtime in self.runtimes.items()
+        ]
 
-    def set_speed(self, ticks_per_s: float | None) -> None:
-        """Ask for a pace in [0.1, 1000] ticks a second; None: as fast as it goes.
-
-        Raises:
-            SimulationError: if it is out of range.
-        """
-        if ticks_per_s is not None and not MIN_SPEED <= ticks_per_s <= MAX_SPEED:
-            raise SimulationError(f"expected {MIN_SPEED} to {MAX_SPEED} ticks a second, got {ticks_per_s}")
-        with self._wake:
-            self._speed = ticks_per_s
-            self._wake.notify_all()
-
-    def _set(self, *, paused: bool) -> None:
-        with self._wake:
-            self._paused, self._steps = paused, 0
-            self._wake.notify_all()
+    def places_of_groups(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for index, runtime in enumerate(self.runtimes.values()):
+            observed = runtime.observed
+            if index and observed is not None:
+                found.update(dict.fromkeys(observed.agent_ids.tolist(), index))
+        return found
 
     # The next are for `call`: they run in the thread of the world
 
@@ -199,40 +159,22 @@ class Stage:
             if len(batch):
                 batches.append(batch)
 
-    # Snapshots
-
-    def watch(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, from the thread of the world, whenever there is a snapshot that was wanted."""
-        self._listeners.append(listener)
-
-    def want(self) -> None:
-        """Ask for a snapshot after the next tick, or of now where the world is paused."""
-        with self._wake:
-            self._wanted = True
-            self._wake.notify_all()
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The newest that was asked for."""
-        return self._snapshot
-
     def _publish(self) -> None:
-        self._wanted = False
         observed = {group: runtime.observed for group, runtime in self.runtimes.items()}
         scene, drawing, pixels = self._drawn({group: each for group, each in observed.items() if each is not None})
-        self._snapshot = Snapshot(
-            tick=self.history.tick,
-            scene=scene,
-            drawing=drawing,
-            pixels=pixels,
-            latest=self.history.latest(),
-            points=self.history.points(),
-            paused=self._paused and not self._steps,
-            ratio=self.ratio,
-            ticks_per_s=self.measured_speed(),
+        self._show(
+            Snapshot(
+                tick=self.history.tick,
+                scene=scene,
+                drawing=drawing,
+                pixels=pixels,
+                latest=self.history.latest(),
+                points=self.history.points(),
+                paused=self.paused,
+                ratio=self.ratio,
+                ticks_per_s=self.measured_speed(),
+            )
         )
-        for listener in self._listeners:
-            listener()
 
     def _drawn(self, observed: Mapping[str, Observed]) -> tuple[Scene, Drawing, NDArray[np.uint8] | None]:
         if self._drawable is not None:
@@ -251,44 +193,6 @@ class Stage:
         picture = self.simulation.render()
         return self._plain, drawing, picture if isinstance(picture, np.ndarray) else None
 
-    def measured_speed(self) -> float:
-        """Ticks a second of the last ticks; 0 before there were two."""
-        times = self._times
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
-
-    # The thread of the world
-
-    def run(self, stop: Callable[[], bool]) -> None:
-        """Step the world until `stop` says so. Commands that nobody did then are cancelled.
-
-        Raises:
-            SimulationError: if the recording is full; what was recorded is there.
-        """
-        due = time.monotonic()
-        try:
-            while not stop():
-                self._do_commands()
-                now = time.monotonic()
-                goes_on = self._steps > 0 or not self._paused
-                if goes_on and now >= due:
-                    self._tick()
-                    # A world that is slower than its pace does not catch up.
-                    due = max(due, now - _NAP_S) + (0.0 if self._speed is None else 1.0 / self._speed)
-                    continue
-                if self._wanted and not goes_on:
-                    self._publish()
-                    continue
-                with self._wake:
-                    if not self._commands and not (self._wanted and not goes_on):
-                        self._wake.wait(min(_NAP_S, max(due - now, 0.0)) if goes_on else _NAP_S)
-                if not goes_on:
-                    due = time.monotonic()
-        finally:
-            with self._wake:
-                left, self._commands = self._commands, deque()
-            for _, future in left:
-                future.cancel()
-
     def _require_room(self) -> None:
         for group, batches in self._aside.items():
             service = self.runtimes[group].service
@@ -299,22 +203,6 @@ class Stage:
     def _tick(self) -> None:
         self._require_room()
         self.history.record(self.loop.step())
-        if self._steps:
-            self._steps -= 1
-        self._times.append(time.monotonic())
-        if self._wanted:
-            self._publish()
-
-    def _do_commands(self) -> None:
-        while self._commands:
-            with self._wake:
-                work, future = self._commands.popleft()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work())
-                except Exception as error:  # whoever asked is told; the world goes on
-                    future.set_exception(error)
-            self._wanted = True
 
     def _begin(self, seed: int) -> None:
         self.seed = seed

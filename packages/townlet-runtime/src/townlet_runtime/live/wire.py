@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary
-from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.drawing.scene import Scene
 from townlet_runtime.live.history import Decider, Point
-from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory import Box, MultiDiscrete
+from townlet_trajectory.audit.explanation import StepNames
 
 if TYPE_CHECKING:
-    from townlet_runtime.live.stage import Snapshot
+    from townlet_runtime.live.player import Snapshot
 
 FRAME, PICTURE = b"TLF1", b"TLP1"
 _HEADER = struct.Struct("<4sIIIIIIIff")
@@ -124,27 +122,27 @@ def picture_bytes(pixels: NDArray[np.uint8], tick: int) -> bytes:
     return struct.pack("<4sI", PICTURE, tick & 0xFFFFFFFF) + stream.getvalue()
 
 
-def group_document(group: str, spec: SimulationSpec, runtime: BatchRuntime) -> dict[str, Any]:
+def group_document(group: str, names: StepNames, *, kinds: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the agents of a group can do, see and earn.
 
     Args:
         group: its name.
-        spec: of its agents.
-        runtime: that decides for them.
+        names: of its actions, features, rewards, vetoes and proposers.
+        kinds: of its actions, in the order of their keys; empty: not known.
     """
-    actions, names = spec.action_spec, runtime.names
+    actions = names.actions
     return {
         "name": group,
-        "actions": [*actions.keys] if isinstance(actions, ActionVocabulary) else [],
-        "kinds": [*actions.kinds] if isinstance(actions, ActionVocabulary) else [],
+        "actions": [] if actions is not None else [*names.vocabulary],
+        "kinds": [] if actions is not None else [*kinds],
         "parts": {name: [*keys] for name, keys in actions.parts.items()}
         if isinstance(actions, MultiDiscrete)
         else None,
         "box": {"names": [*actions.names], "low": [*actions.low], "high": [*actions.high]}
         if isinstance(actions, Box)
         else None,
-        "features": [*spec.feature_names],
-        "reward_terms": [*spec.reward_terms],
+        "features": [*names.feature_names],
+        "reward_terms": [*names.reward_terms],
         "veto_reasons": [*names.veto_reasons],
         "proposers": [*names.proposers],
     }

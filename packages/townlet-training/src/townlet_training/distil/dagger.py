@@ -82,12 +82,12 @@ class DaggerRun:
     ) -> None:
         if config.mode != "dagger":
             raise ConfigError(f"rounds of DAgger are of mode `dagger`, got `{config.mode}`")
-        self._learners = GroupLearners(config, specs, frozen=frozen)
-        specs = self._learners.specs
+        self.learners = GroupLearners(config, specs, frozen=frozen)
+        specs = self.learners.specs
         require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
-        collector, evaluator = self._learners.opponents.against(collector, evaluator)
+        collector, evaluator = self.learners.opponents.against(collector, evaluator)
         self._config, self._run_dir, self._data, self._resume = config, run_dir, data or {}, resume
-        self._fresh = self._learners.weights(), self._learners.state()
+        self._fresh = self.learners.weights(), self.learners.state()
         self._met: list[Mapping[str, TrajectoryBatch]] = []
         """Of each round that was carried out, its states by agent group."""
         self._experience = RunExperience(collector, run_dir=run_dir)
@@ -98,7 +98,7 @@ class DaggerRun:
             evaluator,
             config,
             before_each=lambda: self._monitor.before_evaluation(self._state),
-            opponents=self._learners.opponents.digest,
+            opponents=self.learners.opponents.digest,
             clock=self._monitor.clock,
         )
         self._state = TrainingState(
@@ -148,7 +148,7 @@ class DaggerRun:
             digests = self._write(number, collected.batches)
             before = None if number == 1 else self._agreement(collected.batches)
             clones = self._clone(number, collected)
-        scores = self._evaluator.selection_scores(self._learners.networks)
+        scores = self._evaluator.selection_scores(self.learners.networks)
         results = {group: clone.result for group, clone in clones.items()}
         level = gate_level(len(results) * dagger.rounds, level=self._config.gates.level)
         gate = self._evaluator.accuracy_gate(results, level=level)
@@ -186,29 +186,29 @@ class DaggerRun:
         self._directory.saved_at = None
         return self._experience.collect(
             self._state,
-            None if share == 1.0 else self._learners.networks,
+            None if share == 1.0 else self.learners.networks,
             num_ticks=dagger.ticks,
             ratio=1.0 - share,
         )
 
     def _agreement(self, batches: Mapping[str, TrajectoryBatch]) -> float | None:
         """Return the share of the labels in `batches` that the policies would have given; None without a label."""
-        networks, config = self._learners.networks, self._config.bc
+        networks, config = self.learners.networks, self._config.bc
         right = np.concatenate([right_labels(networks[group], batch, config)[1] for group, batch in batches.items()])
         return float(right.mean()) if len(right) else None
 
     def _clone(self, number: int, collected: Collected) -> dict[str, Clone]:
         begins = number == 1 or self._config.dagger.anew
         if begins:
-            self._learners.restore(*self._fresh)
+            self.learners.restore(*self._fresh)
         batches = [*self._met, collected.batches]
         lessons: dict[str, list[TrajectorySource]] = {
             group: [*self._data.get(group, ()), *(BatchSource(each[group]) for each in batches)]
-            for group in self._learners.specs
+            for group in self.learners.specs
         }
-        clones = self._learners.clone_record(lessons, on_epoch=self._after_epoch, fit_statistics=begins)
+        clones = self.learners.clone_record(lessons, on_epoch=self._after_epoch, fit_statistics=begins)
         if begins:
-            self._learners.freeze_value_scale(collected.batches)
+            self.learners.freeze_value_scale(collected.batches)
         return clones
 
     def _after_epoch(self, _: CloneEpoch) -> None:
@@ -231,15 +231,15 @@ class DaggerRun:
             gate = history.clone.gate
             history.failure = gate if gate is not None and gate.failed else None
             checkpoint = self._directory.load(history.clone.env_steps, specs=state.specs)
-            clone = self._learners.copies(checkpoint.weights)
+            clone = self.learners.copies(checkpoint.weights)
         best = self._directory.load(history.candidate, specs=state.specs)
-        self._learners.restore(best.weights, best.learner)
+        self.learners.restore(best.weights, best.learner)
         return export_and_score(
-            self._learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
+            self.learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
         )
 
     def _summary(self, result: RunResult | None, checkpoint: Path) -> RunSummary:
-        return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
+        return summary_of(self._state, self.learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
 
     def _restore_newest(self) -> bool:
         """Restore the newest checkpoint and the states of its rounds; false where no round was carried out."""
@@ -251,7 +251,7 @@ class DaggerRun:
         if not checkpoint.state.history.prepared:
             return False
         self._directory.go_back_to(checkpoint)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self.learners.restore(checkpoint.weights, checkpoint.learner)
         self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
         self._met = [self._read(each) for each in checkpoint.state.rounds]
         self._experience.resume(checkpoint)
@@ -262,7 +262,7 @@ class DaggerRun:
     def _save(self, *, interim: bool = False) -> None:
         self._monitor.clock.note(self._state)
         worlds = self._experience.save_state() if self._state.history.prepared else None
-        self._directory.save(self._state, self._learners, worlds, interim=interim)
+        self._directory.save(self._state, self.learners, worlds, interim=interim)
 
     def _write(self, number: int, batches: Mapping[str, TrajectoryBatch]) -> dict[str, str]:
         """Write the states of a round, and return the digests of the files by agent group."""

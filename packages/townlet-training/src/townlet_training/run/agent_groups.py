@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -276,6 +277,51 @@ class GroupLearners:
             set_weights(self.networks[group], own)
         for group, own in split_groups(self.opponents.restore(state), groups).items():
             self._learners[group].load_state_dict(own)
+
+
+class Understudies:
+    """Copies of the networks of a run that another thread acts with while the run goes on.
+
+    The run's thread calls `take` between two updates, the other thread `show` between two ticks; they share nothing
+    but weights that nobody changes.
+
+    Args:
+        learners: of the run; nothing is drawn from its generators.
+    """
+
+    def __init__(self, learners: GroupLearners) -> None:
+        self._learners = learners
+        own, selves = learners.copies(learners.weights()), learners.opponents.earlier_selves()
+        specs = {group: learners.specs[learner] for group, (learner, _) in selves.items()}
+        drawn = torch.Generator().manual_seed(0)  # what is drawn is overwritten
+        self._networks = own | {
+            group: ActorCritic.of(spec, network.config, generator=drawn)
+            for (group, spec), (_, network) in zip(specs.items(), selves.values(), strict=True)
+        }
+        self._newest: deque[dict[str, dict[str, Tensor]]] = deque(maxlen=1)
+        self.take()
+        self.show()
+
+    @property
+    def actors(self) -> Mapping[str, AnyActor]:
+        """By agent group: of those that learn, and of those that an earlier self plays."""
+        return self._networks
+
+    def take(self) -> None:
+        """Copy the weights of now."""
+        selves = self._learners.opponents.earlier_selves()
+        playing = {**self._learners.networks, **{group: network for group, (_, network) in selves.items()}}
+        self._newest.append({group: weights_of(network) for group, network in playing.items()})
+
+    def show(self) -> bool:
+        """Act with the weights that were taken last from now on; false where there are none since the last call."""
+        try:
+            newest = self._newest.popleft()
+        except IndexError:
+            return False
+        for group, weights in newest.items():
+            set_weights(self._networks[group], weights)
+        return True
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from townlet_training.run.state import Played, TrainingState
-from townlet_trajectory.evaluation.results import Stage
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.results import EvaluationRecord, Stage
 
 
 class Interrupted(Exception):
@@ -31,6 +32,12 @@ class Progress:
     None until there was an update, and an evaluation."""
     last_return: float | None
     """Mean return of the last evaluation."""
+    ratio: float
+    """Of the last collection: the policy's share of the decisions."""
+    evaluations: tuple[EvaluationRecord, ...]
+    """So far, with their gates, in the order in which they were made."""
+    failure: GateResult | None
+    """The gate that ended the run; None: none has."""
 
 
 class Play(NamedTuple):
@@ -175,6 +182,9 @@ class RunMonitor:
                 env_steps_per_s=state.env_steps / max(self.clock.elapsed, 1e-9),
                 seconds_left=self.clock.seconds_of(self._left(), num_updates=state.num_updates),
                 last_return=evaluations[-1].return_mean if evaluations else None,
+                ratio=state.ratio,
+                evaluations=evaluations,
+                failure=state.history.failure,
             )
         )
 

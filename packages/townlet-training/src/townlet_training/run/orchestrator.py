@@ -123,10 +123,10 @@ class TrainingOrchestrator:
         """Build the networks; nothing is collected or written before `run`. See `TrainingOrchestrator`."""
         if config.is_scheduled or config.mode == "dagger":
             raise ConfigError(f"mode `{config.mode}` is for `{'ScheduledRun' if config.is_scheduled else 'DaggerRun'}`")
-        self._learners = GroupLearners(config, specs, frozen=frozen, initial=initial)
-        specs, has_world = self._learners.specs, collector is not None and evaluator is not None
+        self.learners = GroupLearners(config, specs, frozen=frozen, initial=initial)  # of all groups
+        specs, has_world = self.learners.specs, collector is not None and evaluator is not None
         require_origin(config.mode, data, specs.keys(), has_world=has_world, begins_trained=initial is not None)
-        collector, evaluator = self._learners.opponents.against(collector, evaluator)
+        collector, evaluator = self.learners.opponents.against(collector, evaluator)
         self._config, self._run_dir = config, run_dir
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._data, self._resume = data, resume
@@ -143,7 +143,7 @@ class TrainingOrchestrator:
             evaluator,
             config,
             before_each=lambda: self._monitor.before_evaluation(self._state),
-            opponents=self._learners.opponents.digest,
+            opponents=self.learners.opponents.digest,
             clock=self._monitor.clock,
         )
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
@@ -196,7 +196,7 @@ class TrainingOrchestrator:
             return self._summary(result, self._directory.checkpoints.path(self._state.history.candidate))
 
     def _summary(self, result: RunResult | None, checkpoint: Path) -> RunSummary:
-        return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
+        return summary_of(self._state, self.learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
 
     def _restore_newest(self) -> bool:
         """Restore the newest checkpoint; false where nothing was learned yet, and the run begins again in its place."""
@@ -208,7 +208,7 @@ class TrainingOrchestrator:
         if not checkpoint.state.history.prepared:
             return False
         self._directory.go_back_to(checkpoint)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self.learners.restore(checkpoint.weights, checkpoint.learner)
         self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
         self._experience.resume(checkpoint)
         self._directory.saved_at = path
@@ -220,9 +220,9 @@ class TrainingOrchestrator:
         state, config = self._state, self._config
         self._monitor.stop_if_asked()
         if config.mode == "ppo" or (config.mode == "anneal" and self._begins_trained):
-            collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected.batches)
-            scores = self._evaluator.selection_scores(self._learners.networks)
+            collected = self._collect(self.learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
+            self.learners.freeze_statistics(collected.batches)
+            scores = self._evaluator.selection_scores(self.learners.networks)
             self._note(scores, None)
             if config.mode == "anneal":
                 self._evaluator.keep_clone(scores)
@@ -241,9 +241,9 @@ class TrainingOrchestrator:
             if self._data is None:
                 collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
                 events = collected.events_per_env_step
-                clones = self._learners.clone(collected, on_epoch=self._after_epoch)
+                clones = self.learners.clone(collected, on_epoch=self._after_epoch)
             else:
-                clones = self._learners.clone_record(self._data, on_epoch=self._after_epoch)
+                clones = self.learners.clone_record(self._data, on_epoch=self._after_epoch)
         results = {group: clone.result for group, clone in clones.items()}
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
@@ -253,7 +253,7 @@ class TrainingOrchestrator:
         }
         evaluation = None
         if self._evaluator.has_world:
-            scores = self._evaluator.selection_scores(self._learners.networks)
+            scores = self._evaluator.selection_scores(self.learners.networks)
             self._evaluator.keep_clone(scores)
             self._note(scores, gate)
             evaluation = state.history.evaluations[-1]
@@ -291,12 +291,12 @@ class TrainingOrchestrator:
         state, began = self._state, time.perf_counter()
         state.stage = planned.stage
         with self._monitor.clock.measure(planned.stage):
-            networks, num_ticks = self._learners.networks, self._config.rollout_ticks
+            networks, num_ticks = self.learners.networks, self._config.rollout_ticks
             collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
             if self._data is not None and state.update_index == 0:
                 # The rewards of a record may be on another scale than the world's.
-                self._learners.freeze_value_scale(collected.batches)
-            updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
+                self.learners.freeze_value_scale(collected.batches)
+            updates = self.learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began
         rows = [
@@ -309,10 +309,10 @@ class TrainingOrchestrator:
     def _evaluate(self, schedule: Schedule) -> None:
         """Evaluate; keep a checkpoint of a policy that is good enough, go back from one that is not."""
         state, history = self._state, self._state.history
-        scores, gate = self._evaluator.selection_scores(self._learners.networks), None
+        scores, gate = self._evaluator.selection_scores(self.learners.networks), None
         if history.clone is not None:
             gate = self._evaluator.kept_score_gate(
-                self._learners.networks,
+                self.learners.networks,
                 scores,
                 partial(self._networks_of, history.clone),
                 level=self._gate_level,
@@ -320,7 +320,7 @@ class TrainingOrchestrator:
             )
         adaptive, passed = state.adaptive, gate is None or not gate.failed
         if adaptive is not None and schedule.blends_after(state.update_index) and passed:
-            adaptive = self._evaluator.adapt_ratio(self._learners.networks, adaptive)
+            adaptive = self._evaluator.adapt_ratio(self.learners.networks, adaptive)
         self._note(scores, gate)
         # Not before: a run that is asked to stop in between evaluates once more.
         state.adaptive = adaptive
@@ -328,7 +328,7 @@ class TrainingOrchestrator:
             record = history.evaluations[-1]
             history.good = state.env_steps
             if schedule.acts_alone_after(state.update_index) and (
-                history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
+                history.best is None or self.learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
         elif state.attempt < self._config.anneal.max_retries:
@@ -341,7 +341,7 @@ class TrainingOrchestrator:
         """Go back to a checkpoint, with other random states: the same draws would fail the same way."""
         state, checkpoint = self._state, self._restore(env_steps)
         state.go_back_to(checkpoint.state)
-        self._learners.reseed(state.attempt)
+        self.learners.reseed(state.attempt)
         self._directory.saved_at = None
         log.info("attempt %d goes on from the checkpoint at %d world steps", state.attempt, env_steps)
 
@@ -350,7 +350,7 @@ class TrainingOrchestrator:
         self._restore(history.candidate)
         clone = None if history.clone is None else self._networks_of(history.clone)
         return export_and_score(
-            self._learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
+            self.learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
         )
 
     def _collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
@@ -378,17 +378,17 @@ class TrainingOrchestrator:
         state = self._state
         self._monitor.clock.note(state)
         worlds = self._experience.save_state() if state.history.prepared else None
-        return self._directory.save(state, self._learners, worlds, interim=interim)
+        return self._directory.save(state, self.learners, worlds, interim=interim)
 
     def _restore(self, env_steps: int) -> Checkpoint:
         """Restore the networks of a checkpoint of this run."""
         checkpoint = self._directory.load(env_steps, specs=self._state.specs)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self.learners.restore(checkpoint.weights, checkpoint.learner)
         return checkpoint
 
     def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
         """Build networks with the weights of the clone; those in training stay as they are."""
-        return self._learners.copies(self._directory.load(clone.env_steps, specs=self._state.specs).weights)
+        return self.learners.copies(self._directory.load(clone.env_steps, specs=self._state.specs).weights)
 
     def _left(self) -> WorkLeft:
         """What is left of the run, where no gate fails."""

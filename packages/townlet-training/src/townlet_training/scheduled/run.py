@@ -109,7 +109,7 @@ class ScheduledRun:
         self._stages = stages_of(config)
         self._data = [each for each in data_of(config, has_record=record is not None) for _ in range(turn)]
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
-        self._learners, self._clock = GroupLearners(config, specs), RunClock()
+        self.learners, self._clock = GroupLearners(config, specs), RunClock()
         self._directory, self._sinks = RunDirectory(run_dir, keep_last=1), RunSinks(config.metrics, run_dir)
         self._entered: RunWorlds | None = None
         self._experience = RunExperience(None, run_dir=run_dir)
@@ -191,9 +191,9 @@ class ScheduledRun:
         """Clone, and restore the weights from before where the clone is not accurate enough."""
         state = self._state
         state.stage = "clone"
-        weights, learners = self._learners.weights(), self._learners.state()
+        weights, learners = self.learners.weights(), self.learners.state()
         with self._clock.measure("clone"):
-            clones = self._learners.clone_record(
+            clones = self.learners.clone_record(
                 self._lessons or {},
                 num_epochs=stage.epochs,
                 fit_statistics=not state.history.prepared,
@@ -208,7 +208,7 @@ class ScheduledRun:
             evaluation = state.history.evaluations[-1] if self._evaluator.has_world else None
             state.history.clone = CloneRecord(results=results, gate=gate, evaluation=evaluation)
             return result
-        self._learners.restore(weights, learners)
+        self.learners.restore(weights, learners)
         state.history.failure = replace(gate, name=f"bc_stage_failed_cycle_{stage.cycle}")
         return {**result, "rolled_back": True}
 
@@ -249,11 +249,11 @@ class ScheduledRun:
             return
         if self._record is not None:
             batches = looked_at(self._record, self._config)
-            self._learners.freeze_to_record(batches, normalizer=not state.history.prepared)
+            self.learners.freeze_to_record(batches, normalizer=not state.history.prepared)
         elif state.history.prepared:
-            self._learners.freeze_value_scale(self._collect(1.0).batches)
+            self.learners.freeze_value_scale(self._collect(1.0).batches)
         else:
-            self._learners.freeze_statistics(self._collect(1.0).batches)
+            self.learners.freeze_statistics(self._collect(1.0).batches)
         state.history.prepared = state.schedule.has_scale = True
 
     def _update(self, stage: StageConfig, data: DataMode) -> list[StageUpdate]:
@@ -265,11 +265,11 @@ class ScheduledRun:
         with self._clock.measure(data):
             if data == "replay" and self._record is not None:
                 batches = self._record.batches.epoch(schedule.num_replays)
-                updates = {ONE_GROUP: self._learners.replay(self._counted(rows[ONE_GROUP], batches), planned, number)}
+                updates = {ONE_GROUP: self.learners.replay(self._counted(rows[ONE_GROUP], batches), planned, number)}
                 schedule.num_replays += 1
             else:
                 collected = self._collect(planned.ratio)
-                updates = self._learners.learn(collected, planned, number=number)
+                updates = self.learners.learn(collected, planned, number=number)
                 for group, batch in collected.batches.items():
                     rows[group].add(batch)
                 schedule.num_rollouts += 1
@@ -323,14 +323,14 @@ class ScheduledRun:
     def _collect(self, ratio: float) -> Collected:
         self._directory.saved_at = None
         return self._experience.collect(
-            self._state, self._learners.networks, num_ticks=self._config.rollout_ticks, ratio=ratio
+            self._state, self.learners.networks, num_ticks=self._config.rollout_ticks, ratio=ratio
         )
 
     def _evaluate(self, gate: GateResult | None = None) -> EpisodeScores | None:
         """Let the trained policy play the episodes of selection; None without a world."""
         if not self._evaluator.has_world:
             return None
-        scores = self._evaluator.selection_scores(self._learners.networks)
+        scores = self._evaluator.selection_scores(self.learners.networks)
         record = self._evaluator.record(scores, self._state, gate)
         self._state.history.evaluations += (record,)
         self._sinks.evaluation(record)
@@ -343,7 +343,7 @@ class ScheduledRun:
         reasons = reasons_of(results, RESULTS_NAME)
         status = status_of(reasons)
         result = export_and_score(
-            self._learners,
+            self.learners,
             self._evaluator,
             state=self._state,
             run_dir=self._run_dir,
@@ -356,7 +356,7 @@ class ScheduledRun:
         return summary
 
     def _summary(self, result: RunResult | None, *, checkpoint: Path) -> RunSummary:
-        return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._clock)
+        return summary_of(self._state, self.learners, result, checkpoint=checkpoint, clock=self._clock)
 
     def _restore_newest(self) -> bool:
         """Go on from the newest checkpoint; false where there is none, and the run begins in its place."""
@@ -367,7 +367,7 @@ class ScheduledRun:
         self._directory.cut_log(checkpoint.state.log)
         self._directory.checkpoints.prune(protected=frozenset())
         self._clock.resume(checkpoint.state)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self.learners.restore(checkpoint.weights, checkpoint.learner)
         self._go_on_in_worlds(checkpoint)
         self._directory.saved_at = path
         log.info("resumed after %d updates", self._state.num_updates)
@@ -384,7 +384,7 @@ class ScheduledRun:
         state = self._state
         self._clock.note(state)
         self._directory.saved_at = None
-        return self._directory.save(state, self._learners, self._experience.save_state(), interim=True)
+        return self._directory.save(state, self.learners, self._experience.save_state(), interim=True)
 
     def _pause_if_asked(self) -> None:
         """As `_stop_if_asked`, where the present state is one to go on from."""

@@ -135,7 +135,7 @@ def steps_of_agent(
             parts.append(source.load_block(block).select(here))
     whole = joined(TrajectoryBatch.concatenate(parts))
     in_order = sorted(whole, key=lambda one: (one.episode, int(one.ticks[0])))
-    return AgentSteps(names=_names_of(opened), trajectories=tuple(in_order))
+    return AgentSteps(names=names_of_record(opened), trajectories=tuple(in_order))
 
 
 def marks_of(trajectory: Trajectory) -> dict[TickMark, NDArray[np.bool_]]:
@@ -270,8 +270,8 @@ def _end_at(trajectory: Trajectory, row: int) -> str | None:
     return "terminated" if trajectory.terminated else "truncated" if trajectory.truncated else "cut"
 
 
-def _names_of(opened: OpenDataset) -> StepNames:
-    """The names of the record, of features too where an earlier version kept them beside the schema."""
+def names_of_record(opened: OpenDataset) -> StepNames:
+    """Return the names of the record, of features too where an earlier version kept them beside the schema."""
     schema, features = opened.source.schema, opened.feature_names
     fit = FEATURES in schema.observations and schema.observations[FEATURES].shape == (len(features),)
     return replace(StepNames.of(schema), feature_names=features if fit else ())

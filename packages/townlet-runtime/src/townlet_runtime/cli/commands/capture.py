@@ -22,6 +22,7 @@ from townlet_runtime.cli.recording import (
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
 from townlet_runtime.config import Config
+from townlet_runtime.config.dump import noted
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.policy.onnx import RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import MadeForSpec, Policy
@@ -228,6 +229,7 @@ def _info(origin: Origin, group: str) -> DatasetInfo:
         "controller": origin.worlds.controller,
         "guardrails": [*origin.worlds.guardrails],
         "config_id": origin.config.config_id,
+        "config": noted(origin.config),
         "ticks": origin.ticks,
     }
     return DatasetInfo(

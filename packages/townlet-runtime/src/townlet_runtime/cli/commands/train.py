@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.console import Progress as ShownProgress
 from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.training.log_copy import LogCopy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
@@ -21,6 +22,7 @@ from townlet_runtime.cli.training.run_starts import (
     settle_extension,
 )
 from townlet_runtime.cli.training.second import second_process
+from townlet_runtime.cli.training.seen import SeenRun, seen_live
 from townlet_runtime.cli.training.training_data import data_of, open_data
 from townlet_runtime.cli.worlds import (
     load_of_run,
@@ -56,7 +58,7 @@ from townlet_trajectory.storage.files import write_bytes_atomic
 if TYPE_CHECKING:
     from townlet_runtime.core.second_process import SecondProcess
     from townlet_runtime.policy.onnx import FilePolicy
-    from townlet_runtime.training import InitialPolicy, Progress, TrainingConfig
+    from townlet_runtime.training import DaggerRun, InitialPolicy, Progress, TrainingConfig, TrainingOrchestrator
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
@@ -135,6 +137,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
         plan, training = settings_of(plan, initial)
         # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
         require_report_extra()
+        seen = opened.enter_context(seen_live(plan, console, has_world=plan.environment is not None))
         if plan.environment is None:
             return _train_in(None, plan, training, initial, log, console)
         # Built first: a contradiction is refused before anything is written.
@@ -142,7 +145,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
         second = second_process(plan, training)
         if second is not None:
             opened.callback(second.close)
-        return _train_in(worlds, plan, training, initial, log, console, second=second)
+        return _train_in(worlds, plan, training, initial, log, console, second=second, seen=seen)
 
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
@@ -167,6 +170,7 @@ def _train_in(
     console: Console,
     *,
     second: SecondProcess | None = None,
+    seen: SeenRun | None = None,
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
@@ -178,12 +182,6 @@ def _train_in(
         closing(LogCopy(log)) as copy,
         console.progress(total=training.planned_env_steps, unit="env steps", begun_at=begun_at, told=True) as shown,
     ):
-
-        def on_progress(progress: Progress) -> None:
-            copy.update()
-            note = "" if progress.last_return is None else f"return {progress.last_return:.3f}"
-            shown.update(progress.stage, progress.env_steps, note, left=progress.seconds_left)
-
         try:
             with claimed(plan, opponents, initial) as (run_dir, begun):
                 orchestrator = prepare_run(
@@ -193,7 +191,7 @@ def _train_in(
                     bridge=plan.worlds.bridge(plan.specs),
                     run_dir=run_dir,
                     threads=plan.threads,
-                    on_progress=on_progress,
+                    on_progress=_tell(copy, shown, seen),
                     stop=stop,
                     notes=notes_of(begun),
                     resume=plan.begun is not None,
@@ -203,9 +201,7 @@ def _train_in(
                     earlier_totals=earlier_totals(begun),
                     second=second,
                 )
-            copy.begin(run_dir)
-            summary = orchestrator.run()
-            copy.update()
+            summary = _carry_out(orchestrator, run_dir, opponents, copy, seen)
         except TrainingError as error:
             raise CommandError(str(error)) from error
     if summary.interrupted:
@@ -215,6 +211,36 @@ def _train_in(
     plan = replace(plan, run_dir=run_dir, begun=begun)
     horizon = None if worlds is None else first_spec(worlds).episode_ticks
     return _finish(plan, training, summary, console, horizon=horizon)
+
+
+def _carry_out(
+    run: TrainingOrchestrator | DaggerRun,
+    run_dir: Path,
+    opponents: Mapping[str, FilePolicy],
+    copy: LogCopy,
+    seen: SeenRun | None,
+) -> RunSummary:
+    copy.begin(run_dir)
+    if seen is not None:
+        seen.begin(run, run_dir, opponents)
+    summary = run.run()
+    copy.update()
+    if seen is not None:
+        seen.end(summary)
+    return summary
+
+
+def _tell(copy: LogCopy, shown: ShownProgress, seen: SeenRun | None) -> Callable[[Progress], None]:
+    """Return what is told of the progress of a run."""
+
+    def on_progress(progress: Progress) -> None:
+        copy.update()
+        note = "" if progress.last_return is None else f"return {progress.last_return:.3f}"
+        shown.update(progress.stage, progress.env_steps, note, left=progress.seconds_left)
+        if seen is not None:
+            seen.progress(progress)
+
+    return on_progress
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from townlet_runtime.cli.console import (
 from townlet_runtime.cli.options import SeedList
 from townlet_runtime.cli.threads import AUTO_THREADS, default_jobs, default_processes
 from townlet_runtime.cli.training.plan import TrainOptions
+from townlet_runtime.cli.training.seen import require_live
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load
 from townlet_runtime.errors import TownletError, require_report_extra
@@ -156,6 +157,7 @@ def train_one_or_many(
     Raises:
         CommandError: if an option contradicts another one.
     """
+    require_live(train, many=seeds is not None)
     if seeds is None and jobs is None:
         from townlet_runtime.cli.commands.train import train_policy
 

@@ -16,6 +16,7 @@ from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Cons
 from townlet_runtime.cli.training.plan import TrainPlan, settings_of
 from townlet_runtime.cli.training.schedule_data import ScheduleData, fits_world, open_data_of_schedule
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training.seen import SeenRun, seen_live
 from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
@@ -25,7 +26,7 @@ from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.ppo_log import PPOLog
 from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.runs.records import SummaryFile
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
 from townlet_trajectory.evaluation.results import RunSummary
@@ -64,7 +65,9 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
             return _show_batches(cast(RecordedData, data.record), plan, options, console)
         plan, training = settings_of(plan)
         require_report_extra()
-        return _train(plan, training, data, options, console)
+        fits = fits_world(plan, data, console)
+        seen = opened.enter_context(seen_live(plan, console, has_world=fits))
+        return _train(plan, training, data, options, console, specs=plan.specs if fits else None, seen=seen)
 
 
 def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:
@@ -161,13 +164,19 @@ def batch_summary(batch: TrajectoryBatch, number: int, feature_names: tuple[str,
 
 
 def _train(
-    plan: TrainPlan, training: TrainingConfig, data: ScheduleData, options: ScheduleOptions, console: Console
+    plan: TrainPlan,
+    training: TrainingConfig,
+    data: ScheduleData,
+    options: ScheduleOptions,
+    console: Console,
+    *,
+    specs: Mapping[str, SimulationSpec] | None,
+    seen: SeenRun | None,
 ) -> int:
     from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
     from townlet_runtime.training import TrainingError
     from townlet_runtime.training_schedules import prepare_scheduled_run
 
-    fits = fits_world(plan, data, console)
     if plan.begun is not None:
         resume_at(plan, plan.begun, console)
     log = options.log()
@@ -179,17 +188,21 @@ def _train(
                     training,
                     record=data.record,
                     lessons=data.lessons,
-                    specs=plan.specs if fits else None,
+                    specs=specs,
                     enter=enter,
                     run_dir=run_dir,
                     threads=plan.threads,
-                    on_row=lambda row: _show_row(row.values, log, console),
+                    on_row=lambda row: _show_row(row.values, log, console, seen),
                     on_rollout=rollout.keep,
                     stop=stop,
                     notes=notes_of(begun) | data.notes,
                     resume=plan.begun is not None,
                 )
+            if seen is not None:
+                seen.begin(run, run_dir)
             summary = run.run()
+            if seen is not None:
+                seen.end(summary)
         except TrainingError as error:
             raise CommandError(str(error)) from error
         if summary.interrupted:
@@ -248,9 +261,13 @@ def _with_stage(config: Config, stage: SocialStage) -> Config:
     return config.model_copy(update={"social": social})
 
 
-def _show_row(values: Mapping[str, int | float | str | bool | None], log: PPOLog, console: Console) -> None:
+def _show_row(
+    values: Mapping[str, int | float | str | bool | None], log: PPOLog, console: Console, seen: SeenRun | None
+) -> None:
     log.write(values)
     console.line(f"PPO epoch {values['epoch']}: {dict(values)}")
+    if seen is not None:
+        seen.row(values)
 
 
 def _save_rollout(

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import closing
-from dataclasses import dataclass
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
+from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
 from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
-from townlet_runtime.errors import MissingExtraError, TownletError
+from townlet_runtime.errors import TownletError
 from townlet_trajectory import TrajectoryError
-
-DEFAULT_SPEED = 10.0
-"""Ticks a second."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveOptions:
-    """The options of `townlet live` beside those of a run."""
-
-    host: str
-    port: int
-    opens: bool
 
 
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
@@ -39,15 +27,12 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
         ConfigError: if nobody can listen at the address, or the world or policy does not fit.
     """
     require_shares(options)
-    try:
-        from townlet_runtime.live.desk import Desk
-        from townlet_runtime.live.hub import Hub
-        from townlet_runtime.live.security import is_local
-        from townlet_runtime.live.serve import served
-        from townlet_runtime.live.stage import Stage
-    except ModuleNotFoundError as error:
-        text = f"`townlet live` needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
-        raise MissingExtraError(text) from error
+    imports_of_live()
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.hub import Hub
+    from townlet_runtime.live.serve import served
+    from townlet_runtime.live.stage import Stage
+
     world = prepared(options, console)
     with closing(world.simulation):
         stage = Stage(
@@ -59,11 +44,7 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
         )
         failed = False
         desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
-        if not is_local(page.host):
-            console.warning(
-                f"{page.host} can be reached from other machines: who has the address can take agents over,"
-                " and reads what you see, without encryption"
-            )
+        warn_of_network(page, console)
         with served(Hub(stage, desk), host=page.host, port=page.port) as address, stop_on_signals() as stop:
             console.note(f"open {address}")
             if page.opens:

@@ -21,6 +21,7 @@ from townlet_runtime.cli.options import (
     TicksPerSecond,
 )
 from townlet_runtime.cli.start import with_console
+from townlet_runtime.cli.training.run_options import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -32,6 +33,15 @@ HELP = (
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="To listen at; another one opens the world to the network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="To listen at; 0: one that is free.")]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+
+Replay = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RECORD",
+        help="Show a record of what has happened, of any format, in place of a world that lives.",
+        show_default=False,
+    ),
+]
 
 
 @with_console
@@ -47,12 +57,27 @@ def live(
     ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
     host: Host = "127.0.0.1",
-    port: Port = 8400,
+    port: Port = DEFAULT_PORT,
     open_page: OpenPage = False,
+    replay: Replay = None,
     seed: Seed = None,
     settings: Settings = None,
 ) -> int:
     """Carry out `townlet live`; see `LiveOptions`."""
+    from townlet_runtime.cli.running.page import LiveOptions
+    from townlet_runtime.cli.world_options import WorldOptions
+
+    page = LiveOptions(host=host, port=port, opens=open_page)
+    world, said = WorldOptions.of(env, controller, guardrail, group), tuple(settings or ())
+    if replay is not None:
+        from townlet_runtime.cli.running.replay import ReplayOptions, require_unchanged, serve_replay
+
+        require_unchanged(world, {"--policy": policy, "--ratio": ratio, "--record": record})
+        pace = ticks_per_second
+        asked = ReplayOptions(
+            record=replay, config=config, world=world, ticks_per_second=pace, seed=seed, settings=said
+        )
+        return serve_replay(asked, page, console)
     from townlet_runtime.runs.directory import require_empty, require_policy
 
     if policy is not None:
@@ -60,13 +85,12 @@ def live(
     if record is not None and ":" not in record:
         require_empty(Path(record))
     from townlet_runtime.cli.recording import parse_target
-    from townlet_runtime.cli.running.live import LiveOptions, serve_live
+    from townlet_runtime.cli.running.live import serve_live
     from townlet_runtime.cli.running.setup import RunOptions
-    from townlet_runtime.cli.world_options import WorldOptions
 
     options = RunOptions(
         config=config,
-        world=WorldOptions.of(env, controller, guardrail, group),
+        world=world,
         policy=policy,
         ratio=ratio,
         ticks=None,
@@ -74,6 +98,6 @@ def live(
         record=None if record is None else parse_target(record),
         render=False,
         seed=seed,
-        settings=tuple(settings or ()),
+        settings=said,
     )
-    return serve_live(options, LiveOptions(host=host, port=port, opens=open_page), console)
+    return serve_live(options, page, console)

@@ -107,6 +107,8 @@ class TrainPlan:
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
+    page_port: int | None = None
+    """Of the page on the run; None: there is none."""
     threads: int = 1
     """Of the learners, as `settings_of` settles them."""
     data: TrainingData | None = None
@@ -161,6 +163,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         processes=options.run.processes,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
+        page_port=options.run.page_port,
     )
 
 

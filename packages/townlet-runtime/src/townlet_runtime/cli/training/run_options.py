@@ -1,4 +1,4 @@
-"""Options of `townlet train` that say where a run computes, by how many, and what its metrics are written to."""
+"""Options of `townlet train` that say where a run computes, by how many, and where it can be seen."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from townlet_runtime.cli.threads import AUTO_THREADS, MAX_PROCESSES, MAX_THREADS
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
     from townlet_trajectory.storage.json import JsonValue
+
+
+DEFAULT_PORT = 8400
+"""Of pages."""
 
 
 class DeviceName(StrEnum):
@@ -71,6 +75,19 @@ MetricsNames = Annotated[
         show_default=False,
     ),
 ]
+Live = Annotated[
+    bool,
+    typer.Option("--live", help="Serve a page on the run while it trains: its curves, and a world by its policy."),
+]
+LivePort = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(0, 65535),
+        metavar="P",
+        help=f"Port of --live; 0: one that is free.  [default: {DEFAULT_PORT}]",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +98,13 @@ class RunOptions:
     """That play episodes: this one, or this one and another; None: as many as there is work for."""
     device: DeviceName | None = None
     metrics: tuple[str, ...] = ()
+    live: bool = False
+    live_port: int | None = None
+
+    @property
+    def page_port(self) -> int | None:
+        """Port of the page on the run; None: there is no page."""
+        return (DEFAULT_PORT if self.live_port is None else self.live_port) if self.live else None
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that these options mean."""
@@ -103,11 +127,11 @@ def with_run_options(name: str) -> Callable[[Command], Callable[..., int]]:
         option("processes", Processes, None),
         option("device", Device, None),
         option("metrics", MetricsNames, None),
+        option("live", Live, False),
+        option("live_port", LivePort, None),
     ]
 
     def of(values: Mapping[str, Any]) -> RunOptions:
-        return RunOptions(
-            processes=values["processes"], device=values["device"], metrics=tuple(values["metrics"] or ())
-        )
+        return RunOptions(**{**values, "metrics": tuple(values["metrics"] or ())})
 
     return with_options(name, added, of)

@@ -272,8 +272,8 @@
       return found;
     }
     holds(id) {
-      const row = id === null ? null : this.model.row(id);
-      return row !== null && this.model.current?.possessed[row] === 1;
+      const row2 = id === null ? null : this.model.row(id);
+      return row2 !== null && this.model.current?.possessed[row2] === 1;
     }
     /** Ticks that are left of this person's lease of an agent; null: it is not in these hands. */
     leaseLeft(id) {
@@ -384,7 +384,7 @@
       const kept = this;
       if (what in this && what !== "agent") kept[what] = content;
       if (what === "agent") this.agent = "gone" in content ? null : content;
-      if (what === "roster") this.rows = new Map(this.roster?.ids.map((id, row) => [id, row]));
+      if (what === "roster") this.rows = new Map(this.roster?.ids.map((id, row2) => [id, row2]));
       if (what === "selected") this.agent = null;
     }
     /** The newest frame if it has the agents of the newest roster. */
@@ -395,20 +395,20 @@
       return this.rows.get(id) ?? null;
     }
     groupOf(id) {
-      const row = this.row(id);
-      const group2 = row === null ? void 0 : this.roster?.groups[row];
+      const row2 = this.row(id);
+      const group2 = row2 === null ? void 0 : this.roster?.groups[row2];
       return group2 === void 0 ? null : this.hello?.groups[group2] ?? null;
     }
     /** The key of the action that an agent carried out last; empty where that is no single key. */
-    actionOf(row) {
-      const group2 = this.hello?.groups[this.roster?.groups[row] ?? -1];
-      const code = this.current?.action[row] ?? -1;
+    actionOf(row2) {
+      const group2 = this.hello?.groups[this.roster?.groups[row2] ?? -1];
+      const code = this.current?.action[row2] ?? -1;
       return group2?.actions[code] ?? "";
     }
     get mine() {
       const frame = this.current;
       if (frame === null || this.roster === null) return [];
-      return this.roster.ids.filter((_, row) => frame.possessed[row] === 1);
+      return this.roster.ids.filter((_, row2) => frame.possessed[row2] === 1);
     }
     select(id) {
       if (id !== this.selected) this.tell("selected", id);
@@ -417,8 +417,8 @@
     selectNext(by) {
       const ids = this.roster?.ids ?? [];
       if (ids.length === 0) return;
-      const row = this.selected === null ? null : this.row(this.selected);
-      const from = row ?? (by > 0 ? -1 : 0);
+      const row2 = this.selected === null ? null : this.row(this.selected);
+      const from = row2 ?? (by > 0 ? -1 : 0);
       this.select(ids[(from + by + ids.length) % ids.length] ?? null);
     }
   };
@@ -532,12 +532,12 @@
       const wanted = this.filter.value.toLowerCase();
       const found = [];
       let fitting = 0;
-      ids.forEach((id, row) => {
+      ids.forEach((id, row2) => {
         if (frame === null) return;
-        const decider = deciderOf(frame.decider[row] ?? -1).name;
-        const holder = HOLDERS[frame.possessed[row] ?? 0] ?? "";
+        const decider = deciderOf(frame.decider[row2] ?? -1).name;
+        const holder = HOLDERS[frame.possessed[row2] ?? 0] ?? "";
         const group2 = model.groupOf(id)?.name ?? "";
-        const cells = [group2, decider, model.actionOf(row), round(frame.reward[row] ?? 0), this.levels(row), holder];
+        const cells = [group2, decider, model.actionOf(row2), round(frame.reward[row2] ?? 0), this.levels(row2), holder];
         if (!`${id} ${cells.join(" ")}`.toLowerCase().includes(wanted)) return;
         fitting += 1;
         if (fitting > MOST) return;
@@ -551,11 +551,11 @@
       const cut = fitting > MOST ? `, the first ${MOST} shown` : "";
       say(byId("agents-words", HTMLElement), `${fitting} of ${ids.length} agents at tick ${frame?.tick ?? 0}${cut}`);
     }
-    levels(row) {
+    levels(row2) {
       const frame = this.model.current;
       const names = this.model.scene?.bars ?? [];
       if (frame === null) return "";
-      return names.map((name, bar) => `${name} ${Math.round((frame.bars[row * frame.barsEach + bar] ?? 0) / 255 * 100)} %`).join(", ");
+      return names.map((name, bar) => `${name} ${Math.round((frame.bars[row2 * frame.barsEach + bar] ?? 0) / 255 * 100)} %`).join(", ");
     }
   };
 
@@ -669,7 +669,7 @@
       const [low, high] = this.range();
       const [inner, tall] = [width - PAD.left - PAD.right, height - PAD.top - PAD.bottom];
       const [first, last] = [this.x[0] ?? 0, this.x.at(-1) ?? 1];
-      const atX = (value) => PAD.left + (value - first) / Math.max(1e-9, last - first) * inner;
+      const atX = (value) => PAD.left + (last > first ? (value - first) / (last - first) : 0.5) * inner;
       const atY = (value) => PAD.top + tall - (value - low) / Math.max(1e-12, high - low) * tall;
       this.axes(on, low, high, first, last, atY, width, height);
       on.save();
@@ -900,6 +900,10 @@
       this.slider.value = `${place}`;
       if (before !== this.slider.value || this.output.textContent === "") this.tell();
     }
+    /** Show what the server says at once. */
+    forget() {
+      this.movedAt = -Infinity;
+    }
     tell() {
       const words = this.words(Number(this.slider.value));
       say(this.output, words);
@@ -924,12 +928,25 @@
         (place2) => full.checked ? "no limit" : `${speedAt(place2)} ticks/s`,
         (place2) => {
           full.checked = false;
-          void desk.ask("speed", { ticks_per_s: speedAt(place2) });
+          void pace(speedAt(place2));
         }
       );
+      const showSpeed = () => {
+        const wanted = model.state?.speed;
+        if (wanted === void 0) return;
+        full.checked = wanted === null;
+        if (wanted !== null) speed.show(placeOf(wanted));
+        else say(byId("speed-words", HTMLElement), "no limit");
+      };
+      const pace = async (ticksPerS) => {
+        const reply2 = await desk.ask("speed", { ticks_per_s: ticksPerS });
+        if (reply2.ok) return;
+        speed.forget();
+        showSpeed();
+      };
       full.addEventListener("change", () => {
         say(byId("speed-words", HTMLElement), full.checked ? "no limit" : `${speedAt(Number(speed.slider.value))} ticks/s`);
-        void desk.ask("speed", { ticks_per_s: full.checked ? null : speedAt(Number(speed.slider.value)) });
+        void pace(full.checked ? null : speedAt(Number(speed.slider.value)));
       });
       const ratio = new Dial(
         byId("ratio", HTMLInputElement),
@@ -940,7 +957,7 @@
       const place = new Dial(
         byId("seek", HTMLInputElement),
         byId("seek-words", HTMLElement),
-        (tick) => `tick ${tick}`,
+        (tick) => `tick ${tick} of ${model.state?.replay?.last ?? "…"}`,
         (tick) => void desk.ask("seek", { tick })
       );
       model.on("frame", (frame) => {
@@ -950,13 +967,13 @@
       model.on("state", (state2) => {
         this.showPlay(state2.paused);
         ratio.show(Math.round(100 * state2.ratio));
-        full.checked = state2.speed === null;
-        if (state2.speed !== null) speed.show(placeOf(state2.speed));
-        else say(byId("speed-words", HTMLElement), "no limit");
+        showSpeed();
         this.showKept(state2.kept);
         if (state2.replay !== null) {
           set(place.slider, "min", state2.replay.first);
           set(place.slider, "max", state2.replay.last);
+          place.show(model.frame?.tick ?? state2.replay.first);
+          say(byId("replay-note", HTMLElement), state2.replay.note === "" ? "" : `In a plain grid: ${state2.replay.note}.`);
         }
       });
       model.on("hello", (hello2) => {
@@ -1471,10 +1488,10 @@
     /** Of now alone: levels of earlier ticks are not kept. */
     showLevels(id) {
       const frame = this.model.current;
-      const row = this.model.row(id);
-      const names = frame === null || row === null || this.back !== null ? [] : this.model.scene?.bars ?? [];
+      const row2 = this.model.row(id);
+      const names = frame === null || row2 === null || this.back !== null ? [] : this.model.scene?.bars ?? [];
       const levels = names.map((name, bar) => {
-        const value = (frame?.bars[(row ?? 0) * names.length + bar] ?? 0) / 255;
+        const value = (frame?.bars[(row2 ?? 0) * names.length + bar] ?? 0) / 255;
         return { name, share: value, words: percent(value), colour: value < 0.25 ? "alert" : "good" };
       });
       this.levels.update(levels);
@@ -1482,24 +1499,24 @@
     }
     showHands(id) {
       const { model } = this;
-      const row = model.row(id);
-      const holder = row === null ? 0 : model.current?.possessed[row] ?? 0;
+      const row2 = model.row(id);
+      const holder = row2 === null ? 0 : model.current?.possessed[row2] ?? 0;
       const can = model.hello?.can.possess === true;
       byId("hands", HTMLElement).hidden = !can;
       byId("labels-part", HTMLElement).hidden = model.hello?.can.label === false;
       const take2 = byId("take", HTMLButtonElement);
       say(byId("take-words", HTMLElement), holder === 1 ? "Release" : "Take over");
       set(take2, "aria-pressed", holder === 1 ? "true" : "false");
-      take2.disabled = row === null || holder === 2;
+      take2.disabled = row2 === null || holder === 2;
       const lease = (model.agent?.id === id ? model.agent.lease_left : null) ?? this.possession.leaseLeft(id);
       const meter = byId("lease", HTMLElement);
-      const words = row === null ? "This agent is not here now." : holder === 2 ? "Another person has this agent." : holder === 1 ? `Yours${lease === null ? "" : `, for ${lease} more ticks (renewed by itself)`}` : "";
+      const words = row2 === null ? "This agent is not here now." : holder === 2 ? "Another person has this agent." : holder === 1 ? `Yours${lease === null ? "" : `, for ${lease} more ticks (renewed by itself)`}` : "";
       say(meter, words);
       const group2 = model.groupOf(id);
       if (group2 === null) return;
       this.pad.use(group2);
       const agent2 = model.agent?.id === id ? model.agent : null;
-      this.pad.update(agent2?.legal ?? null, agent2?.why_illegal ?? {}, row === null ? null : model.actionOf(row), holder === 1);
+      this.pad.update(agent2?.legal ?? null, agent2?.why_illegal ?? {}, row2 === null ? null : model.actionOf(row2), holder === 1);
     }
     showDecision(agent2) {
       const { explanation: explanation2 } = agent2;
@@ -1522,9 +1539,9 @@
       this.labels.forEach((made, index) => set(made, "aria-pressed", LABELS[index] === label ? "true" : "false"));
     }
     deciderCode(agent2) {
-      const row = this.model.row(agent2.id);
+      const row2 = this.model.row(agent2.id);
       const frame = this.model.current;
-      if (row !== null && frame?.tick === agent2.tick) return frame.decider[row] ?? -1;
+      if (row2 !== null && frame?.tick === agent2.tick) return frame.decider[row2] ?? -1;
       const { decided } = agent2.explanation ?? {};
       if (decided === void 0) return -1;
       if (decided.veto_reason !== null) return 4;
@@ -1736,11 +1753,38 @@
   }
 
   // src/panels/training.ts
-  var TELLING = ["reward", "return", "score", "agreement", "loss", "entropy", "kl", "ratio"];
-  var AT_ONCE = 6;
+  var TELLING = [
+    ["reward_mean", "Reward per agent and tick"],
+    ["ratio", "Policy's share of the decisions"],
+    ["batch_entropy_mean", "Entropy of the policy"],
+    ["kl_divergence", "Change of the policy (KL divergence)"],
+    ["loss_value", "Loss of the values"],
+    ["explained_variance", "Variance that the values explain"]
+  ];
+  var TITLES = new Map(TELLING);
+  var AT_ONCE = 8;
+  var RETURN = "mean return";
+  var STAGES = {
+    clone: "The policy learns to do what the script does",
+    warmup: "The values are learned; the policy stays as it is",
+    anneal: "Script and policy decide together",
+    ppo: "The policy decides alone",
+    round: "The policy plays, and the script says what it would have done",
+    judge: "The result is judged",
+    ended: "The run has ended",
+    failed: "A gate ended the run",
+    stopped: "The run was stopped; it can be gone on with"
+  };
+  function duration(seconds) {
+    const minutes = Math.round(seconds / 60);
+    if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+    return seconds >= 90 ? `${minutes} min` : `${Math.round(seconds)} s`;
+  }
   var Training = class {
     constructor(model, theme) {
       this.theme = theme;
+      this.returns = new Chart(theme, { title: "Mean return of evaluations", unit: "the policy alone", across: "steps", kind: "lines" });
+      byId("returns", HTMLElement).append(this.returns.element);
       model.on("run", (run2) => this.take(run2));
     }
     theme;
@@ -1750,35 +1794,50 @@
     holder = byId("curves", HTMLElement);
     choice = byId("columns", HTMLElement);
     shown = /* @__PURE__ */ new Set();
+    returns;
+    /** Whether a person has chosen curves: then no other ones are added. */
+    chosen = false;
     take(run2) {
       if (run2.columns.join("\n") !== this.columns.join("\n")) this.begin(run2.columns);
       this.rows.length = Math.min(this.rows.length, run2.from ?? this.rows.length);
       this.rows.push(...run2.rows);
-      const left = run2.left_s === null ? null : run2.left_s >= 90 ? `${Math.round(run2.left_s / 60)} min` : `${Math.round(run2.left_s)} s`;
-      const facts2 = [
-        ["Stage", run2.stage],
-        ["Ratio", run2.ratio === null ? null : run2.ratio.toFixed(2)],
-        ["Updates", `${this.rows.length}`],
-        ["Left", left]
-      ];
-      const shown = facts2.filter((fact) => fact[1] !== null);
-      byId("run-facts", HTMLElement).replaceChildren(
-        ...shown.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))
-      );
-      this.gates(run2);
+      this.tell(run2);
+      this.gates(run2.evaluations);
       this.show();
     }
+    tell(run2) {
+      const stage = byId("run-stage", HTMLElement);
+      say(stage, run2.stage === null ? "The run begins" : STAGES[run2.stage] ?? run2.stage);
+      set(stage, "data-stage", run2.stage);
+      const steps2 = this.columns[0] === "env_steps" ? this.rows.at(-1)?.[0] : void 0;
+      const facts2 = [
+        ["Stage", run2.stage],
+        ["Share in training", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
+        ["Updates", run2.updates.toLocaleString("en")],
+        ["Steps of the world", steps2 === void 0 || steps2 === null ? null : steps2.toLocaleString("en")],
+        ["Time left", run2.left_s === null ? null : duration(run2.left_s)]
+      ];
+      const known = facts2.filter((fact) => fact[1] !== null);
+      byId("run-facts", HTMLElement).replaceChildren(
+        ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))
+      );
+    }
+    /** The log has got other columns: what is shown stays, as far as it is there. */
     begin(columns) {
       this.columns = columns;
       this.rows = [];
-      this.shown.clear();
       const numbers = columns.slice(1);
-      const telling = numbers.filter((name) => TELLING.some((word) => name.includes(word)));
-      for (const name of [...telling, ...numbers].slice(0, AT_ONCE)) this.shown.add(name);
+      if (!this.chosen) {
+        this.shown.clear();
+        for (const [name] of TELLING)
+          for (const column of numbers) if (base(column) === name && this.shown.size < AT_ONCE) this.shown.add(column);
+      }
       this.choice.replaceChildren(
-        ...numbers.map((name) => {
-          const box = make("input", { type: "checkbox", checked: this.shown.has(name) });
+        ...[...numbers].sort().map((name) => {
+          const box = make("input", { type: "checkbox" });
+          box.checked = this.shown.has(name);
           box.addEventListener("change", () => {
+            this.chosen = true;
             if (box.checked) this.shown.add(name);
             else this.shown.delete(name);
             this.show();
@@ -1788,38 +1847,61 @@
       );
     }
     show() {
-      const x = this.rows.map((row) => row[0] ?? 0);
-      this.columns.forEach((name, column) => {
-        if (column === 0) return;
-        if (!this.shown.has(name)) {
-          this.charts.get(name)?.element.remove();
-          this.charts.delete(name);
-          return;
-        }
+      const across = this.columns[0] === "env_steps" ? "steps" : "update";
+      byId("no-curves", HTMLElement).hidden = this.rows.length > 0;
+      byId("choose", HTMLElement).hidden = this.rows.length === 0;
+      for (const [name, chart2] of this.charts) {
+        if (this.shown.has(name)) continue;
+        chart2.element.remove();
+        this.charts.delete(name);
+      }
+      if (this.rows.length === 0) return;
+      const x = this.rows.map((row2) => row2[0] ?? 0);
+      for (const name of this.shown) {
+        const column = this.columns.indexOf(name);
+        if (column < 1) continue;
         let chart2 = this.charts.get(name);
         if (chart2 === void 0) {
-          chart2 = new Chart(this.theme, { title: name, unit: "", across: this.columns[0] ?? "update", kind: "lines" });
+          const title = TITLES.get(base(name));
+          const unit = title === void 0 ? "" : name;
+          chart2 = new Chart(this.theme, { title: title ?? name, unit, across, kind: "lines" });
           this.charts.set(name, chart2);
           this.holder.append(chart2.element);
         }
-        chart2.update(x, [{ name, colour: "accent2", values: this.rows.map((row) => row[column] ?? null) }]);
-      });
+        chart2.update(x, [{ name, colour: "accent2", values: this.rows.map((row2) => row2[column] ?? null) }]);
+      }
     }
-    gates(run2) {
-      const body = byId("gates", HTMLElement);
-      body.replaceChildren(
-        ...run2.evaluations.map((one) => {
-          const verdict = one.passed === null ? "–" : one.passed ? "✓ passed" : "✗ failed";
-          const cells = [round(one.at, 7), one.name, one.value === null ? "–" : round(one.value), one.note ?? verdict];
-          const row = make("tr", {}, ...cells.map((words) => make("td", {}, words)));
-          if (one.passed !== null) row.dataset["passed"] = `${one.passed}`;
-          return row;
-        })
+    gates(evaluations) {
+      const returns = evaluations.filter((one) => one.name === RETURN);
+      byId("returns", HTMLElement).hidden = returns.length === 0;
+      this.returns.update(
+        returns.map((one) => one.at),
+        [{ name: RETURN, colour: "accent4", values: returns.map((one) => one.value) }]
       );
-      byId("gates-part", HTMLElement).hidden = run2.evaluations.length === 0;
-      say(byId("gates-words", HTMLElement), `${run2.evaluations.length} evaluations`);
+      byId("gates", HTMLElement).replaceChildren(...[...evaluations].reverse().map(row));
+      byId("gates-part", HTMLElement).hidden = evaluations.length === 0;
+      say(byId("gates-words", HTMLElement), "the newest first");
     }
   };
+  function base(column) {
+    return column.replace(/ \(.*\)$/, "");
+  }
+  function row(one) {
+    const isGate = one.value === null;
+    const verdict = one.passed === null ? isGate ? "? undecided" : "" : one.passed ? "✓ passed" : "✗ failed";
+    const what = make("td", {}, one.name.replaceAll("_", " "));
+    if (one.note !== null && one.note !== "") what.append(make("small", {}, one.note));
+    const made = make(
+      "tr",
+      {},
+      make("td", {}, one.at.toLocaleString("en")),
+      what,
+      make("td", {}, one.value === null ? "" : round(one.value)),
+      make("td", {}, verdict)
+    );
+    if (one.passed !== null) made.dataset["passed"] = `${one.passed}`;
+    return made;
+  }
 
   // src/shortcuts.ts
   var KEPT = "townlet.shortcuts";
@@ -2184,11 +2266,11 @@
       const [startX, startY] = [Float32Array.from(this.toX), Float32Array.from(this.toY)];
       if (same && smooth) {
         const far = 1.5 * cell;
-        for (let row = 0; row < frame.agents; row++) {
-          const [oldX, oldY] = [this.x[row], this.y[row]];
-          if (Math.abs(oldX - startX[row]) <= far && Math.abs(oldY - startY[row]) <= far) {
-            startX[row] = oldX;
-            startY[row] = oldY;
+        for (let row2 = 0; row2 < frame.agents; row2++) {
+          const [oldX, oldY] = [this.x[row2], this.y[row2]];
+          if (Math.abs(oldX - startX[row2]) <= far && Math.abs(oldY - startY[row2]) <= far) {
+            startX[row2] = oldX;
+            startY[row2] = oldY;
           }
         }
       }
@@ -2205,33 +2287,33 @@
     place(now) {
       if (this.target === null) return false;
       const done = this.lasts > 0 ? Math.min(1, (now - this.since) / this.lasts) : 1;
-      for (let row = 0; row < this.x.length; row++) {
-        this.x[row] = this.fromX[row] + done * (this.toX[row] - this.fromX[row]);
-        this.y[row] = this.fromY[row] + done * (this.toY[row] - this.fromY[row]);
+      for (let row2 = 0; row2 < this.x.length; row2++) {
+        this.x[row2] = this.fromX[row2] + done * (this.toX[row2] - this.fromX[row2]);
+        this.y[row2] = this.fromY[row2] + done * (this.toY[row2] - this.fromY[row2]);
       }
       return done < 1;
     }
   };
   function moved(before, frame) {
-    return frame.x.some((value, row) => value !== before.x[row]) || frame.y.some((value, row) => value !== before.y[row]);
+    return frame.x.some((value, row2) => value !== before.x[row2]) || frame.y.some((value, row2) => value !== before.y[row2]);
   }
   function spread(frame, cell) {
     const crowded = new Uint8Array(frame.agents);
     const [x, y] = [Float32Array.from(frame.x), Float32Array.from(frame.y)];
     const crowds = /* @__PURE__ */ new Map();
-    for (let row = 0; row < frame.agents; row++) {
-      const place = `${x[row]} ${y[row]}`;
+    for (let row2 = 0; row2 < frame.agents; row2++) {
+      const place = `${x[row2]} ${y[row2]}`;
       const crowd = crowds.get(place);
-      if (crowd === void 0) crowds.set(place, [row]);
-      else crowd.push(row);
+      if (crowd === void 0) crowds.set(place, [row2]);
+      else crowd.push(row2);
     }
     for (const crowd of crowds.values()) {
       if (crowd.length === 1) continue;
-      crowd.forEach((row, index) => {
-        crowded[row] = 1;
+      crowd.forEach((row2, index) => {
+        crowded[row2] = 1;
         const reach = 0.46 * cell * Math.sqrt((index + 0.5) / crowd.length);
-        x[row] += reach * Math.cos(index * GOLDEN_ANGLE);
-        y[row] += reach * Math.sin(index * GOLDEN_ANGLE);
+        x[row2] += reach * Math.cos(index * GOLDEN_ANGLE);
+        y[row2] += reach * Math.sin(index * GOLDEN_ANGLE);
       });
     }
     return [x, y, crowded];
@@ -2356,8 +2438,8 @@
       this.stale = true;
     }
     follow() {
-      const row = this.model.selected === null ? null : this.model.row(this.model.selected);
-      if (row !== null && row < this.motion.x.length) this.camera.follow(this.motion.x[row], this.motion.y[row], this.place());
+      const row2 = this.model.selected === null ? null : this.model.row(this.model.selected);
+      if (row2 !== null && row2 < this.motion.x.length) this.camera.follow(this.motion.x[row2], this.motion.y[row2], this.place());
     }
     /** Where the agents are drawn: below a picture of the world, where there is one. */
     place() {
@@ -2411,18 +2493,18 @@
       const atlas = this.sprites.of(radius, pixels);
       const side = this.sprites.side;
       const [wide, high] = [this.canvas.width, this.canvas.height];
-      const put = (row) => {
-        const size = motion.crowded[row] === 1 ? Math.round(side * CROWDED) : side;
-        const x = Math.round(camera.x(motion.x[row]) * pixels - size / 2);
-        const y = Math.round(camera.y(motion.y[row]) * pixels - size / 2);
+      const put = (row2) => {
+        const size = motion.crowded[row2] === 1 ? Math.round(side * CROWDED) : side;
+        const x = Math.round(camera.x(motion.x[row2]) * pixels - size / 2);
+        const y = Math.round(camera.y(motion.y[row2]) * pixels - size / 2);
         if (x < -side || y < -side || x > wide || y > high) return;
-        const code = Math.min(frame.decider[row], DECIDERS.length - 1);
+        const code = Math.min(frame.decider[row2], DECIDERS.length - 1);
         on.drawImage(atlas, code * side, 0, side, side, x, y, size, size);
       };
       if (radius >= ROOM_FOR_BARS && frame.barsEach > 0) this.drawBars(frame, radius);
       on.setTransform(1, 0, 0, 1, 0, 0);
-      for (let row = 0; row < frame.agents; row++) put(row);
-      for (let row = 0; row < frame.agents; row++) if (frame.possessed[row] !== 0) put(row);
+      for (let row2 = 0; row2 < frame.agents; row2++) put(row2);
+      for (let row2 = 0; row2 < frame.agents; row2++) if (frame.possessed[row2] !== 0) put(row2);
       const chosen = this.model.selected === null ? null : this.model.row(this.model.selected);
       if (chosen !== null && chosen < frame.agents) put(chosen);
       on.setTransform(pixels, 0, 0, pixels, 0, 0);
@@ -2438,14 +2520,14 @@
       const plate = new Path2D();
       const low = new Path2D();
       const levels = Array.from({ length: barsEach }, () => new Path2D());
-      for (let row = 0; row < frame.agents; row++) {
-        const reach = motion.crowded[row] === 1 ? Math.round(radius * CROWDED) : radius;
+      for (let row2 = 0; row2 < frame.agents; row2++) {
+        const reach = motion.crowded[row2] === 1 ? Math.round(radius * CROWDED) : radius;
         const width = 2 * reach;
-        const x = Math.round(camera.x(motion.x[row]) - reach);
-        const top = Math.round(camera.y(motion.y[row]) + reach + 2);
+        const x = Math.round(camera.x(motion.x[row2]) - reach);
+        const top = Math.round(camera.y(motion.y[row2]) + reach + 2);
         plate.rect(x - 1, top - 1, width + 2, barsEach * (height + 1) + 1);
         levels.forEach((path, bar) => {
-          const level = frame.bars[row * barsEach + bar] / 255;
+          const level = frame.bars[row2 * barsEach + bar] / 255;
           (level < LOW ? low : path).rect(x, top + bar * (height + 1), Math.max(1, width * level), height);
         });
       }
@@ -2462,10 +2544,10 @@
     drawHolders(frame, radius) {
       const { on, camera, motion, model } = this;
       const chosen = model.selected === null ? null : model.row(model.selected);
-      for (let row = 0; row < frame.agents; row++) {
-        const holder = frame.possessed[row];
-        if (holder === 0 && row !== chosen) continue;
-        const [x, y] = [camera.x(motion.x[row]), camera.y(motion.y[row])];
+      for (let row2 = 0; row2 < frame.agents; row2++) {
+        const holder = frame.possessed[row2];
+        if (holder === 0 && row2 !== chosen) continue;
+        const [x, y] = [camera.x(motion.x[row2]), camera.y(motion.y[row2])];
         if (holder > 0) {
           on.beginPath();
           on.arc(x, y, radius + 4, 0, 2 * Math.PI);
@@ -2475,7 +2557,7 @@
           on.stroke();
           on.setLineDash([]);
         }
-        if (row === chosen) this.drawCorners(x, y, radius + (holder > 0 ? 9 : 6));
+        if (row2 === chosen) this.drawCorners(x, y, radius + (holder > 0 ? 9 : 6));
       }
     }
     drawCorners(x, y, reach) {
@@ -2525,18 +2607,18 @@
       on.textBaseline = "middle";
       const chosen = model.selected === null ? null : model.row(model.selected);
       let said = 0;
-      for (let row = 0; row < frame.agents && said < MOST_NAMES; row++) {
-        if (row === chosen || !(this.names || frame.possessed[row] === 1)) continue;
-        if (this.nameAgent(row, radius, "")) said += 1;
+      for (let row2 = 0; row2 < frame.agents && said < MOST_NAMES; row2++) {
+        if (row2 === chosen || !(this.names || frame.possessed[row2] === 1)) continue;
+        if (this.nameAgent(row2, radius, "")) said += 1;
       }
       if (chosen !== null && chosen < frame.agents) this.nameAgent(chosen, radius, model.actionOf(chosen));
     }
     /** False: it is outside of the canvas. */
-    nameAgent(row, radius, did) {
+    nameAgent(row2, radius, did) {
       const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
-      const [x, y] = [this.camera.x(this.motion.x[row]), this.camera.y(this.motion.y[row])];
+      const [x, y] = [this.camera.x(this.motion.x[row2]), this.camera.y(this.motion.y[row2])];
       if (x < 0 || y < 0 || x > width || y > height) return false;
-      const id = this.model.roster?.ids[row] ?? "";
+      const id = this.model.roster?.ids[row2] ?? "";
       const words = did === "" ? id : `${id}: ${did}`;
       const half = this.on.measureText(words).width / 2 + 4;
       this.label(words, Math.max(half, Math.min(width - half, x)), Math.max(10, y - radius - 14));
@@ -2590,9 +2672,9 @@
     nearest(x, y) {
       let best = null;
       let least = Math.max(PICK, this.radius() + 4) ** 2;
-      for (let row = 0; row < this.motion.x.length; row++) {
-        const away = (this.camera.x(this.motion.x[row]) - x) ** 2 + (this.camera.y(this.motion.y[row]) - y) ** 2;
-        if (away < least) [best, least] = [row, away];
+      for (let row2 = 0; row2 < this.motion.x.length; row2++) {
+        const away = (this.camera.x(this.motion.x[row2]) - x) ** 2 + (this.camera.y(this.motion.y[row2]) - y) ** 2;
+        if (away < least) [best, least] = [row2, away];
       }
       return best === null ? null : this.model.roster?.ids[best] ?? null;
     }
@@ -2736,7 +2818,7 @@
     people: list(record({ name: text, agents: list(text) })),
     teach: nullable(teach),
     kept: optional(number),
-    replay: optional(record({ first: number, last: number }))
+    replay: optional(record({ first: number, last: number, note: text }))
   });
   var reply = record({
     to: nullable(number),
@@ -2754,6 +2836,7 @@
     from: optional(number),
     columns: list(text),
     rows: list(list(nullable(number))),
+    updates: number,
     evaluations: list(
       record({ at: number, name: text, value: nullable(number), passed: nullable(flag), note: optional(text) })
     ),
@@ -2986,7 +3069,8 @@
     document.title = `${hello2.world} – Townlet ${MODES[hello2.mode]}`;
     say(byId("world", HTMLElement), hello2.world);
     say(byId("mode", HTMLElement), MODES[hello2.mode]);
-    const policy = hello2.policy === null ? "no learned policy" : `policy ${hello2.policy.slice(0, 8)}`;
+    const none = hello2.mode === "training" ? "the policy of now" : "no learned policy";
+    const policy = hello2.policy === null ? none : `policy ${hello2.policy.slice(0, 8)}`;
     say(byId("policy", HTMLElement), policy);
     set(document.body, "data-mode", hello2.mode);
     tabs.offer("tab-training", hello2.mode === "training");

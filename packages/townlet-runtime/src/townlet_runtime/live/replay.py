@@ -1,0 +1,260 @@
+"""`ReplayStage` plays a record as a `Stage` plays a world; `ReplayDesk` does what people may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import numpy as np
+
+from townlet_runtime.drawing.scene import Drawing, Scene, plain_scene
+from townlet_runtime.live.desk import Person
+from townlet_runtime.live.messages import Message, MessageError
+from townlet_runtime.live.player import Player, Snapshot
+from townlet_runtime.live.record import Record, RecordHistory
+from townlet_runtime.live.resimulation import Resimulation
+from townlet_runtime.live.wire import finite, group_document
+from townlet_trajectory import ACTION_MASK
+
+T = TypeVar("T")
+
+_LEASE_S = 5.0
+"""Nobody holds an agent of a record; leases are looked at all the same."""
+
+
+class ReplayStage(Player):
+    """Plays the ticks of a record.
+
+    Args:
+        record: of one world.
+        world: its name.
+        policy: digest of the policy that acted; None: none is known.
+        picture: the world that was made again; None: agents stand in a plain grid.
+        note: why there is no picture; empty where there is one.
+        speed: ticks a second; None: as fast as it goes.
+    """
+
+    history: RecordHistory
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        world: str,
+        policy: str | None = None,
+        picture: Resimulation | None = None,
+        note: str = "",
+        speed: float | None = 10.0,
+    ) -> None:
+        super().__init__(speed=speed, paused=False)
+        self.record = record
+        self.history = RecordHistory(record)
+        self._world, self._digest = world, policy
+        self._picture, self._note = picture, note
+        self._plain = plain_scene(sum(each.capacity for each in record.groups.values()))
+        self._places = {
+            str(agent): index
+            for index, each in enumerate(record.groups.values())
+            for agent in each.batch.agent_ids.tolist()
+            if index
+        }
+
+    @property
+    def world(self) -> str:
+        return self._world
+
+    @property
+    def has_script(self) -> bool:
+        return any("script" in each.names.proposers for each in self.record.groups.values())
+
+    @property
+    def policy(self) -> str | None:
+        return self._digest
+
+    @property
+    def kept(self) -> int | None:
+        return None
+
+    @property
+    def span(self) -> dict[str, Any]:
+        return {"first": self.record.first, "last": self.record.last, "note": self.note}
+
+    @property
+    def note(self) -> str:
+        """Why the world is not drawn as it was; empty where it is."""
+        return self._note if self._picture is None else self._picture.differs
+
+    def group_documents(self) -> list[dict[str, Any]]:
+        return [group_document(group, each.names) for group, each in self.record.groups.items()]
+
+    def places_of_groups(self) -> dict[str, int]:
+        return self._places
+
+    def play(self) -> None:
+        """Go on; at the end, from the beginning."""
+        if self.history.tick >= self.record.last:
+            self.call(lambda: self.seek(self.record.first))
+        super().play()
+
+    def seek(self, tick: int) -> int:
+        """Go to a tick, the nearest that there is; returns it. For `call`."""
+        place = min(max(tick, self.record.first), self.record.last)
+        self.history.go_to(place)
+        return place
+
+    def _tick(self) -> None:
+        if self.history.tick >= self.record.last:
+            self.pause()
+            self.want()
+            return
+        self.history.go_to(self.history.tick + 1)
+
+    def _publish(self) -> None:
+        tick = self.history.tick
+        seen = None if self._picture is None else self._picture.after(tick)
+        scene, drawing = self._grid() if seen is None or seen.drawn is None else seen.drawn
+        self._show(
+            Snapshot(
+                tick=tick,
+                scene=scene,
+                drawing=drawing,
+                pixels=None if seen is None else seen.pixels,
+                latest=self.history.latest(),
+                points=self.history.points(),
+                paused=self.paused,
+                ratio=self.record.ratio_at(tick),
+                ticks_per_s=self.measured_speed(),
+            )
+        )
+
+    def _grid(self) -> tuple[Scene, Drawing]:
+        """The agents of the tick, each in a cell of its own."""
+        ids, cells, first, columns = [], [], 0, int(self._plain.width)
+        for each in self.record.groups.values():
+            rows = each.rows_at(self.history.tick)
+            ids.append(each.ids_of(rows))
+            cells.append(each.cells_of(rows) + first)
+            first += each.capacity
+        places = np.concatenate(cells)
+        positions = np.stack([places % columns, places // columns], axis=1).astype(np.float32) + np.float32(0.5)
+        return self._plain, Drawing(agent_ids=np.concatenate(ids), positions=positions)
+
+
+class ReplayDesk:
+    """Does what people ask of a record, which nobody can change.
+
+    Args:
+        stage: plays the record.
+    """
+
+    def __init__(self, stage: ReplayStage) -> None:
+        self._stage = stage
+        self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
+            "play": self._play,
+            "pause": self._pause,
+            "step": self._step,
+            "speed": self._speed,
+            "seek": self._seek,
+            "inspect": self._inspect,
+            "strip": self._strip,
+            "moment": self._moment,
+        }
+
+    async def do(self, person: Person, message: Message) -> dict[str, Any]:
+        """Do one message; returns the fields of the reply.
+
+        Raises:
+            TownletError: if it cannot be done; the text is for the person.
+        """
+        does = self._does.get(message.kind)
+        if does is None:
+            raise MessageError("this is a record of what has happened: it can be looked at, and not be changed")
+        return await does(person, message)
+
+    @property
+    def can(self) -> dict[str, bool]:
+        """What is possible with a record."""
+        possible = dict.fromkeys(("ratio", "possess", "reset", "again", "label", "teach", "swap"), False)
+        return {**possible, "step": True, "seek": True}
+
+    @property
+    def lease_s(self) -> float:
+        return _LEASE_S
+
+    @property
+    def lease_ticks(self) -> int:
+        return 0
+
+    def possessed_by(self) -> dict[str, str | None]:
+        """Nobody possesses an agent of a record now."""
+        return {}
+
+    async def renew_all(self, names: Collection[str]) -> None:
+        """There is nothing to renew."""
+
+    async def release_all(self, name: str) -> None:
+        """There is nothing to release."""
+
+    async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
+        """The inspector's message about an agent.
+
+        Raises:
+            SimulationError: if nothing is recorded of it at that tick.
+        """
+        return await self._asked(lambda: self._explained(agent_id, tick))
+
+    def _explained(self, agent_id: str, tick: int | None) -> dict[str, Any]:
+        at = self._stage.history.tick if tick is None else tick
+        group, row = self._stage.record.find(agent_id, at)
+        explained = group.explained(row)
+        mask = group.batch.observations.get(ACTION_MASK)
+        return finite(
+            {
+                "type": "agent",
+                "id": agent_id,
+                "tick": at,
+                "explanation": explained.document(),
+                "legal": None if mask is None else mask[row].astype(bool).tolist(),
+                "why_illegal": {},
+                "possessed_by": None,
+                "lease_left": None,
+                "reward": explained.reward,
+                "terms": dict(explained.reward_terms),
+            }
+        )
+
+    async def _asked(self, work: Callable[[], T]) -> T:
+        """Have `work` done by the thread of the record."""
+        future: Future[T] = self._stage.call(work)
+        return await asyncio.wrap_future(future)
+
+    async def _play(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.play()
+        return {}
+
+    async def _pause(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.pause()
+        return {}
+
+    async def _step(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.step(message["ticks"])
+        return {}
+
+    async def _speed(self, person: Person, message: Message) -> dict[str, Any]:
+        self._stage.set_speed(message["ticks_per_s"])
+        return {}
+
+    async def _seek(self, person: Person, message: Message) -> dict[str, Any]:
+        return {"tick": await self._asked(lambda: self._stage.seek(message["tick"]))}
+
+    async def _inspect(self, person: Person, message: Message) -> dict[str, Any]:
+        person.inspects = message["agent"]
+        return {}
+
+    async def _strip(self, person: Person, message: Message) -> dict[str, Any]:
+        return await self._asked(lambda: self._stage.history.strip_of(message["agent"]))
+
+    async def _moment(self, person: Person, message: Message) -> dict[str, Any]:
+        return {"moment": await self.agent(message["agent"], person, message["tick"])}
