@@ -20,9 +20,9 @@ from townlet_runtime.drawing.scene import (
     Drawing,
     Scene,
     drawable_of,
+    looks_of,
     plain_drawing,
     plain_scene,
-    require_drawing,
 )
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.history import WORLD, History, Latest, Point
@@ -236,8 +236,7 @@ class Stage:
 
     def _drawn(self, observed: Mapping[str, Observed]) -> tuple[Scene, Drawing, NDArray[np.uint8] | None]:
         if self._drawable is not None:
-            scene = self._drawable.scene(world=WORLD)
-            return scene, require_drawing(self._drawable.drawing(world=WORLD), scene), None
+            return *looks_of(self._drawable, world=WORLD), None
         specs = self.simulation.specs
         parts, start = [], 0
         for group, each in observed.items():
