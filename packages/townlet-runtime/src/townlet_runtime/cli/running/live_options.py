@@ -61,6 +61,7 @@ def live(
         require_empty(Path(record))
     from townlet_runtime.cli.recording import parse_target
     from townlet_runtime.cli.running.live import LiveOptions, serve_live
+    from townlet_runtime.cli.running.pictures import PIXELS
     from townlet_runtime.cli.running.setup import RunOptions
     from townlet_runtime.cli.world_options import WorldOptions
 
@@ -73,6 +74,7 @@ def live(
         ticks_per_second=ticks_per_second,
         record=None if record is None else parse_target(record),
         render=False,
+        picture=PIXELS,
         seed=seed,
         settings=tuple(settings or ()),
     )

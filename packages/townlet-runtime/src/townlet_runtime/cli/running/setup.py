@@ -9,6 +9,7 @@ from pathlib import Path
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
+from townlet_runtime.cli.running.pictures import with_pictures
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.config.schema import Config
@@ -41,6 +42,8 @@ class RunOptions:
     ticks_per_second: float | None
     record: Target | None
     render: bool
+    picture: str | None = None
+    """Render mode that the world is asked for where it lists it and no setting says another; None: none."""
     seed: int | None
     settings: Sequence[str]
     telemetry_path: Path | None = None
@@ -121,6 +124,8 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
     worlds = Worlds.of(config, chosen)
     town = None if worlds.towns is None else worlds.towns(1)
     simulation = worlds.make(1) if town is None else worlds.shown(town)
+    if options.picture is not None:
+        simulation, worlds = with_pictures(simulation, worlds, config, chosen, options.picture, console)
     try:
         if begun is not None:
             _require_same_world(simulation, begun, options)
