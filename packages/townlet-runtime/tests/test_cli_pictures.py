@@ -115,9 +115,7 @@ def test_a_world_that_cannot_draw_is_shown_without_and_says_why(
 @pytest.mark.parametrize("vectorization", ["auto", "sync"])
 def test_cart_pole_draws_itself(vectorization: str) -> None:
     pytest.importorskip("pygame")
-    shown = picture_in(
-        world_of("gymnasium:CartPole-v1", settings=(f"environment.vectorization={vectorization}",))
-    )
+    shown = picture_in(world_of("gymnasium:CartPole-v1", settings=(f"environment.vectorization={vectorization}",)))
     assert (shown.dtype, shown.ndim, shown.shape[2]) == (np.uint8, 3, 3)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SavedState
+from townlet_behavior import BehaviorError, SavedState
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.drawing.scene import (
@@ -24,11 +24,12 @@ from townlet_runtime.drawing.scene import (
     plain_drawing,
     plain_scene,
 )
-from townlet_runtime.errors import SimulationError
+from townlet_runtime.errors import SimulationError, TownletError
 from townlet_runtime.live.history import WORLD, History, Latest, Point
 from townlet_runtime.live.messages import MAX_SPEED, MIN_SPEED
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.data.pieces import joined
 
 T = TypeVar("T")
 
@@ -53,6 +54,19 @@ class Snapshot:
     paused: bool
     ratio: float
     ticks_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Mark:
+    """A moment that can be gone back to."""
+
+    state: SavedState
+    tick: int
+    """Decided last."""
+    next_ticks: Mapping[str, int]
+    """Decided next, by group."""
+    recorded: Mapping[str, int]
+    """Batches that were put aside before, by group that is recorded."""
 
 
 class Stage:
@@ -88,7 +102,7 @@ class Stage:
         self._snapshot: Snapshot | None = None
         self._wanted, self._listeners = False, list[Callable[[], None]]()
         self._times: deque[float] = deque(maxlen=30)
-        self._mark: tuple[SavedState, int] | None = None
+        self._mark: _Mark | None = None
         self._aside: dict[str, list[TrajectoryBatch]] = {
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
@@ -108,7 +122,7 @@ class Stage:
     @property
     def kept(self) -> int | None:
         """Tick of the state that `again` goes back to; None: none was kept."""
-        return None if self._mark is None else self._mark[1]
+        return None if self._mark is None else self._mark.tick
 
     def call(self, work: Callable[[], T]) -> Future[T]:
         """Do `work` in the thread of the world, between two ticks; its result or error is that of the future."""
@@ -160,37 +174,55 @@ class Stage:
         self._begin(self.seed if seed is None else seed)
 
     def mark(self) -> int:
-        """Keep the state of now for `again`; returns the tick.
+        """Keep the state of now for `again`; returns the tick that was decided last.
 
         Raises:
-            SimulationError: if the world is recorded, whose ticks only go forward, or cannot be saved.
+            SimulationError: if the world cannot be saved.
         """
-        state = None if self._aside else self.loop.save_state()
+        state = self.loop.save_state()
         if state is None:
-            raise SimulationError("nobody can go back in a world that is recorded, or that cannot be saved")
-        self._mark = state, self.history.tick
+            raise SimulationError("nobody can go back in a world that cannot be saved")
+        self._put_aside()
+        self._mark = _Mark(
+            state=state,
+            tick=self.history.tick,
+            next_ticks={group: runtime.tick for group, runtime in self.runtimes.items()},
+            recorded={group: len(batches) for group, batches in self._aside.items()},
+        )
         return self.history.tick
 
     def again(self) -> int:
-        """Go back to the state that was kept; returns its tick. Nobody holds an agent then.
+        """Go back to the state that was kept; returns the tick that was decided last. Nobody holds an agent then.
+
+        What happened since is undone: it is in no strip, chart, count or recording.
 
         Raises:
             SimulationError: if none was kept.
+            TownletError, BehaviorError: if the world cannot be brought back; it begins anew then.
         """
-        if self._mark is None:
+        mark = self._mark
+        if mark is None:
             raise SimulationError("no state was kept to go back to")
-        state, tick = self._mark
-        self.loop.restore(state)
+        for group, batches in self._aside.items():
+            del batches[mark.recorded[group] :]
+            if (service := self.runtimes[group].service) is not None:
+                service.reset(next_tick=mark.next_ticks[group])
+        try:
+            self.loop.restore(mark.state)
+        except (TownletError, BehaviorError):
+            self._begin(self.seed)
+            raise
         for runtime in self.runtimes.values():
             for agent, owner in runtime.possessors(world=WORLD).items():
                 runtime.release_possession(agent, world=WORLD, owner=owner)
-        self.history.cut(tick)
-        return tick
+        self.history.cut(max(mark.next_ticks.values()))
+        return self.history.tick
 
     def recorded(self) -> dict[str, TrajectoryBatch]:
         """Return everything that was recorded so far, by group; none of groups that are not recorded."""
         self._put_aside()
-        return {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+        whole = {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+        return {group: joined(batch) for group, batch in whole.items()}
 
     def _put_aside(self) -> None:
         """Take what was recorded out of the recorders, which go on from here."""
@@ -320,5 +352,5 @@ class Stage:
         self.loop.reset(seed)
         self.history.cut(0)
         self._mark = None
-        self.can_save = not self._aside and self.loop.save_state() is not None
+        self.can_save = self.loop.save_state() is not None
         """Whether `mark` and `again` are possible in this world."""
