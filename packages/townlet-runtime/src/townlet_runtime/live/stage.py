@@ -302,7 +302,7 @@ class Stage:
                 now = time.monotonic()
                 goes_on = self._steps > 0 or not self._paused
                 if goes_on and now >= due:
-                    self._tick()
+                    self.advance()
                     # A world that is slower than its pace does not catch up.
                     due = max(due, now - _NAP_S) + (0.0 if self._speed is None else 1.0 / self._speed)
                     continue
@@ -327,7 +327,12 @@ class Stage:
             if self._max_rows is not None and known + self.simulation.specs[group].capacity > self._max_rows:
                 raise SimulationError(f"the recording is full: it has room for {self._max_rows:,} steps of agents")
 
-    def _tick(self) -> None:
+    def advance(self) -> None:
+        """Do one tick now, in this thread, which must be that of the world.
+
+        Raises:
+            SimulationError: if the recording is full; the tick is not done.
+        """
         self._require_room()
         self.history.record(self.loop.step())
         if self._steps:

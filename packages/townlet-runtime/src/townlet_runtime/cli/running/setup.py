@@ -149,7 +149,7 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
 
 def record_world(
     world: PreparedWorld, target: Target, batches: Mapping[str, TrajectoryBatch], console: Console, *, ticks: int
-) -> None:
+) -> list[str]:
     """Write what a world did, and say where.
 
     Args:
@@ -158,6 +158,9 @@ def record_world(
         batches: by group of agents.
         console: of the command.
         ticks: that were done.
+
+    Returns:
+        The manifest of captures, else a place for each group.
 
     Raises:
         ConfigError: if a sink cannot be opened.
@@ -174,8 +177,10 @@ def record_world(
         ticks=ticks,
         seed=world.seed,
     )
-    for place in write_recording(target, batches, world.simulation.specs, origin):
+    places = write_recording(target, batches, world.simulation.specs, origin)
+    for place in places:
         console.note(f"recorded {place}")
+    return places
 
 
 def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
