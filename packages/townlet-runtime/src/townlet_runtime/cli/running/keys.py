@@ -88,7 +88,7 @@ class Keyboard:
             # One at a time: what follows may be a line.
             first = sys.stdin.read(1)
             return first + sys.stdin.read(2) if first == "\x1b" else first
-        if self._whole_lines is None:
+        if sys.platform == "win32" or self._whole_lines is None:
             import typer
 
             return typer.getchar()
@@ -99,7 +99,7 @@ class Keyboard:
         return os.read(sys.stdin.fileno(), 32).decode(errors="replace")
 
     def _restore(self) -> None:
-        if self._whole_lines is not None:
+        if sys.platform != "win32" and self._whole_lines is not None:
             import termios
 
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._whole_lines)
@@ -107,10 +107,10 @@ class Keyboard:
 
 def _modes_of_terminal() -> list[Any] | None:
     """The modes of the terminal that lines are read from; None on Windows, where keys are read without any."""
-    try:
-        import termios
-    except ImportError:
+    if sys.platform == "win32":
         return None
+    import termios
+
     return termios.tcgetattr(sys.stdin.fileno())
 
 
