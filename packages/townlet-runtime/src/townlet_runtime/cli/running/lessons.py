@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.recording import CAPTURES, FileTarget
-from townlet_runtime.cli.running.setup import PreparedWorld, RunOptions
 from townlet_runtime.cli.world_options import WorldOptions
-from townlet_trajectory import TrajectoryBatch
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.running.setup import PreparedWorld, RunOptions
+    from townlet_trajectory import TrajectoryBatch
 
 
 def learning_commands(

@@ -9,7 +9,6 @@ from pathlib import Path
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
-from townlet_runtime.cli.running.pictures import with_pictures
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.config.schema import Config
@@ -125,6 +124,8 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
     town = None if worlds.towns is None else worlds.towns(1)
     simulation = worlds.make(1) if town is None else worlds.shown(town)
     if options.picture is not None:
+        from townlet_runtime.cli.running.pictures import with_pictures
+
         simulation, worlds = with_pictures(simulation, worlds, config, chosen, options.picture, console)
     try:
         if begun is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from townlet_runtime.town.actions import MOVE, RELEASE, REQUEST, SELECTORS, START, WORK
-from townlet_runtime.town.observations import TownObserved
 from townlet_runtime.town.state import FREE, USING
+
+if TYPE_CHECKING:
+    from townlet_runtime.town.observations import TownObserved
 
 _WAYS = len(SELECTORS)
 
