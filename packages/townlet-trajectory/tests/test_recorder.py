@@ -434,6 +434,23 @@ def test_a_tick_that_is_begun_and_not_decided_can_be_begun_again_after_a_reset()
     assert driver.service.collect().agent_ids.tolist() == ["a", "c"]
 
 
+def test_a_reset_may_let_ticks_come_again() -> None:
+    driver = Driver()
+    for tick in (5, 6, 7):
+        driver.begin(tick, [0], "a")
+        driver.decide([0])
+        driver.close([tick])
+    driver.service.reset(next_tick=6)
+    with pytest.raises(ContinuityError, match="tick 5 cannot follow tick 5"):
+        driver.begin(5, [0], "a")
+    driver.begin(6, [0], "a")
+    driver.decide([1])
+    driver.close([8])
+    driver.begin(7, [0], "a")
+    found = driver.service.collect()
+    assert (found.ticks.tolist(), found.rewards.tolist()) == ([6], [8])
+
+
 def test_a_tick_without_agents() -> None:
     driver = Driver(max_rows=1, on_full="drop_oldest")
     for tick, ids in enumerate(["", "a", "", "b", ""]):

@@ -80,8 +80,9 @@ class BehaviorBridge:
         self._guardrails = GuardrailChain(guardrails, actions)
         vocabulary = actions if isinstance(actions, ActionVocabulary) else ActionVocabulary.none()
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
-        self._script = AskedScript(controller, self._form)
-        self._counter = TallyCounter(self._guardrails.reasons, self._script.proposers)
+        self.script = AskedScript(controller, self._form)
+        """May be asked before `decide`, which goes on with the same answer (`AskedScript.ahead`)."""
+        self._counter = TallyCounter(self._guardrails.reasons, self.script.proposers)
         self._ratios: tuple[int, Ratio, NDArray[np.float32]] = (0, 0.0, np.empty(0, np.float32))
         """The last column of ratios that are all the same, for how many agents of which ratio."""
         self._tick = 0  # the last one decided; 0 before the first, and after a restore
@@ -147,7 +148,7 @@ class BehaviorBridge:
     @property
     def proposers(self) -> tuple[str, ...]:
         """Names of who proposes beside the policy; `proposer` of a decision is an index into this."""
-        return self._script.proposers
+        return self.script.proposers
 
     def decide(self, view: View, *, tick: int, proposals: Proposals | None = None) -> DecisionBatch:
         """Settle one decision per agent.
@@ -172,7 +173,7 @@ class BehaviorBridge:
         with self.possession.lock:
             held = self._held(view, tick)
             possessed, wishes = self.possession.wishes(view.slots, tick)
-            script, expert, proposer, proposal_age = self._script.ask(view)
+            script, expert, proposer, proposal_age = self.script.ask(view)
             proposals = self._usable(proposals, view, tick)
             handed_over = self.possession.handed_over(view.slots, tick)
             ratio = self.difficulty.ratios(view.slots, self._ratio, handed_over)

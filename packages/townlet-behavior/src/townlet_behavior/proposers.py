@@ -117,6 +117,14 @@ class AskedScript:
         self._aware = controller if isinstance(controller, ProposerAware) else None
         # A subclass may propose after all.
         self._silence = self._silence_of(0) if type(controller) is NoProposals else None
+        self._ahead: tuple[View, Asked] | None = None
+
+    def ahead(self, view: View) -> Asked:
+        """Return what the script says before the decision is made; `ask` says the same of this very view, without
+        asking the script again. Raises the same errors."""
+        answer = self.ask(view)
+        self._ahead = view, answer
+        return answer
 
     def ask(self, view: View) -> Asked:
         """Return what the script says; its arrays are not to be written to.
@@ -125,6 +133,10 @@ class AskedScript:
             ShapeError: if proposals, or who made them, do not fit the view.
             UnknownActionError: if the script proposes an action that does not exist.
         """
+        if self._ahead is not None:
+            (seen, answer), self._ahead = self._ahead, None
+            if seen is view:
+                return answer
         if self._silence is not None:  # which depends on the number of agents alone
             if len(self._silence.script) != len(view.slots):
                 self._silence = self._silence_of(len(view.slots))

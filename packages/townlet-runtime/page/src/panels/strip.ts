@@ -70,12 +70,12 @@ export class StripView {
     const id = this.model.selected;
     const now = performance.now();
     const known = this.strip?.ticks.at(-1) ?? -1;
-    if (id === null || (!first && (this.canvas.clientWidth === 0 || now - this.asked < AGAIN_MS || known >= (this.model.frame?.tick ?? 0)))) return;
+    if (id === null || (!first && (this.canvas.clientWidth === 0 || now - this.asked < AGAIN_MS || known === (this.model.frame?.tick ?? 0)))) return;
     this.asked = now;
     const { ticks, decider, action, reward } = await this.ask(id);
     if (id !== this.model.selected || ticks === null || decider === null || action === null || reward === null) return;
     this.strip = { id, ticks, decider, action, reward };
-    if (this.back !== null && this.back < (ticks[0] ?? 0)) this.now();
+    if (this.back !== null && (this.back < (ticks[0] ?? 0) || this.back > (ticks.at(-1) ?? 0))) this.now();
     else this.draw();
   }
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
-from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.simulation.interface import (
     ActionArray,
     Closing,
@@ -95,8 +94,8 @@ class EquippedSimulation:
         return self._simulation.render()
 
     @property
-    def drawable(self) -> Drawable | None:
-        return drawable_of(self._simulation)
+    def simulation_inside(self) -> object:
+        return self._simulation
 
     def close(self) -> None:
         with ExitStack() as closing:

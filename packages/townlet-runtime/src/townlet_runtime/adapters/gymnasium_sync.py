@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.history import HISTORY, SEEN, History, not_repeatable, require_same, seen_state
-from townlet_runtime.adapters.open import Closable, close_environments, picture_of
+from townlet_runtime.adapters.open import Closable, close_environments, picture_of, render_modes_of
 from townlet_runtime.adapters.spaces.actions import action_codec, find_mask, stacked_masks
 from townlet_runtime.adapters.spaces.answers import require_info, stacked_flags, stacked_rewards
 from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium
@@ -80,6 +80,11 @@ class SingleAgentWorlds(ABC):
     def render(self) -> Picture | None:
         """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self.spec.name, self._made[0])
+
+    @property
+    def render_modes(self) -> tuple[str, ...]:
+        """That the environment lists."""
+        return render_modes_of(self._made[0])
 
     def close(self) -> None:
         close_environments(self.spec.name, self._made)

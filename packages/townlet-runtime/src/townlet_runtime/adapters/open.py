@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -81,6 +81,13 @@ def picture_of(name: str, env: Any) -> Picture | None:
         got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
         raise EnvironmentFaultError(name, f"expected a picture uint8 [H, W, 3] or a text, got {got}")
     return picture
+
+
+def render_modes_of(env: Any) -> tuple[str, ...]:
+    """Return the render modes that an environment lists in its metadata."""
+    metadata = getattr(env, "metadata", None)
+    listed = metadata.get("render_modes") if isinstance(metadata, Mapping) else None
+    return tuple(mode for mode in listed if isinstance(mode, str)) if isinstance(listed, list | tuple) else ()
 
 
 def close_environments(name: str, envs: Iterable[Closable]) -> None:

@@ -175,6 +175,10 @@ class _OwnWorlds:
         with self._blamed("render"):
             return self._simulation.render()
 
+    @property
+    def simulation_inside(self) -> object:
+        return self._simulation
+
     def close(self) -> None:
         with self._blamed("close"):
             self._simulation.close()

@@ -19,7 +19,7 @@ from townlet_runtime.adapters.agent_groups import (
     state_codec,
 )
 from townlet_runtime.adapters.history import HISTORY, SEEN, History, not_repeatable, require_same, seen_state
-from townlet_runtime.adapters.open import close_environments, picture_of
+from townlet_runtime.adapters.open import close_environments, picture_of, render_modes_of
 from townlet_runtime.adapters.spaces.actions import find_mask, stacked_masks
 from townlet_runtime.adapters.spaces.answers import require_info, stacked_rewards
 from townlet_runtime.adapters.spaces.gymnasium_library import Fault
@@ -259,6 +259,11 @@ class ParallelWorlds:
     def render(self) -> Picture | None:
         """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self._name, self._envs[0])
+
+    @property
+    def render_modes(self) -> tuple[str, ...]:
+        """That the environment lists."""
+        return render_modes_of(self._envs[0])
 
     def close(self) -> None:
         close_environments(self._name, self._envs)

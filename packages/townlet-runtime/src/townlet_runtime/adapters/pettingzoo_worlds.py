@@ -250,6 +250,10 @@ class TurnBased:
         return self._env.unwrapped
 
     @property
+    def metadata(self) -> Any:
+        return self._env.metadata
+
+    @property
     def state_space(self) -> Any:
         return self._env.state_space
 

@@ -67,6 +67,8 @@ from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.running.live_options import HELP as LIVE_HELP
 from townlet_runtime.cli.running.live_options import live
+from townlet_runtime.cli.running.play_options import HELP as PLAY_HELP
+from townlet_runtime.cli.running.play_options import play
 from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
@@ -245,6 +247,7 @@ def run(
 
 
 app.command(cls=PanelledCommand, help=LIVE_HELP)(live)
+app.command(cls=PanelledCommand, help=PLAY_HELP)(play)
 
 
 @app.command(cls=PanelledCommand, help="Compare a policy with another behavior, pairwise.")

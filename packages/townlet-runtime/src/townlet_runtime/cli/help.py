@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "Train, run and judge": ("train", "distill", "run", "live", "evaluate", "compare", "soak", "bench"),
+    "Train, run and judge": ("train", "distill", "run", "play", "live", "evaluate", "compare", "soak", "bench"),
     "Policies and configs": ("policy", "promote", "config"),
     "Records and logs": ("capture", "replay", "explain", "dataset", "report", "watch"),
 }
@@ -35,6 +35,11 @@ class DescribedGroup(TyperGroup):
 
 class RootGroup(DescribedGroup):
     """The group of all commands, below headings; its few options explain themselves."""
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what it is about below the usage, without an empty line between them."""
+        with formatter.indentation():
+            formatter.write_text(self.help or "")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the names of the options."""

@@ -21,8 +21,8 @@ from townlet_behavior import (
     split_groups,
 )
 from townlet_runtime.core.agents import PossessionById, name_agent, slot_of
-from townlet_runtime.core.explained import explain_decided, names_of
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
+from townlet_runtime.core.explained import names_of
+from townlet_runtime.core.telemetry import Ahead, Decided, OptionSwitches, Readings
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.acting import ActingPolicy
 from townlet_runtime.simulation.intake import KnownIds
@@ -30,14 +30,13 @@ from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepp
 from townlet_runtime.simulation.recorded import POLICY_STATE, recorded_observations, state_size_of
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch, TrajectoryService
-from townlet_trajectory.audit.explanation import StepExplanation
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
 _PARTS = ("runtime", "bridge", "switches", "policy")
 """Of a saved state."""
 
 
-class BatchRuntime(PossessionById):
+class BatchRuntime(PossessionById, Readings):
     """Decides for all agents of a simulation, tick by tick, and records decisions and outcomes.
 
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
@@ -99,7 +98,6 @@ class BatchRuntime(PossessionById):
             )
         self.option_ticks = config.commitment.lengths(spec.vocabulary)
         self.names = names_of(spec, self._bridge)
-        """What the codes of its decisions mean."""
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._recorded_state = 0 if service is None else state_size_of(service.schema)
@@ -199,6 +197,21 @@ class BatchRuntime(PossessionById):
         self.decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
         return decisions
+
+    def ahead(self) -> Ahead:
+        """Return what script and policy propose for the decision that comes, which is made from these very proposals.
+
+        Raises:
+            SimulationError: unless `begin` or `post_step` came last.
+        """
+        observed, tick = self._observed, self._tick
+        if observed is None or self._pending:
+            raise SimulationError(f"tick {tick}: `ahead` must follow `begin` or `post_step`")
+        script = self._bridge.script.ahead(observed)
+        proposals = self._acting.propose(
+            observed, seed=self._seed, tick=tick, greedy=self._greedy, temperatures=self.temperatures, remembers=False
+        )
+        return Ahead(observed, script.expert, script.proposer, proposals, self.names)
 
     def post_step(self, stepped: Stepped) -> None:
         """Record the outcome of the decisions, forget agents that ended, and begin the next tick.
@@ -306,26 +319,6 @@ class BatchRuntime(PossessionById):
     def counts(self) -> Tally:
         """Count decisions and ticks by source, since the runtime was made or reset."""
         return self._bridge.counts()
-
-    def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
-        """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
-        if self.decided is None:
-            return {}
-        return self.decided.snapshots(world, self.names)
-
-    def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
-        """Explain the last decision of every agent of a world, by agent id; empty before the first."""
-        if self.decided is None:
-            return {}
-        return explain_decided(self.decided, self.names, world=world, option_ticks=self.option_ticks)
-
-    def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
-        """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
-        if self._observed is None:
-            return {}
-        rows = self._observed.worlds == world
-        counts = self._switches.take(self._observed.slots[rows]).tolist()
-        return {one: count for one, count in zip(self._observed.agent_ids[rows], counts, strict=True) if count}
 
     def set_difficulty(
         self,

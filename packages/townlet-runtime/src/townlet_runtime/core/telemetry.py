@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, DecisionBatch, Proposals, SavedState
+from townlet_runtime.core.explained import explain_decided
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import ActionArray, Observed
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import Box, MultiDiscrete
-from townlet_trajectory.audit.explanation import StepNames
+from townlet_trajectory.audit.explanation import StepExplanation, StepNames
 from townlet_trajectory.audit.step_row import text_of_numbers, text_of_parts
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,67 @@ class Decided(NamedTuple):
             )
             for row in rows.tolist()
         }
+
+
+class Ahead(NamedTuple):
+    """What both sides propose for a decision that has not been made yet."""
+
+    observed: Observed
+    """N agents."""
+    expert: ActionArray
+    """[N] or [N, K]; of the script, -1 for none."""
+    proposer: NDArray[np.int8]
+    """[N]; index into the names of the proposers, -1 where the script proposes nothing."""
+    proposals: Proposals | None
+    """Of the policy; None without one."""
+    names: StepNames
+
+    def script(self, row: int) -> str | None:
+        """Return what the script proposes for the agent of a row; None: nothing."""
+        return None if self.proposer[row] < 0 else _action_text(self.names, self.expert[row])
+
+    def policy(self, row: int) -> str | None:
+        """Return what the policy has drawn, or thinks best, for the agent of a row; None without a policy."""
+        return None if self.proposals is None else _action_text(self.names, self.proposals.actions[row])
+
+    def likely(self, row: int) -> list[ActionProbability]:
+        """Return the policy's most probable actions, at most five; empty without a policy, and where actions are
+        numbers."""
+        log_probs = None if self.proposals is None else self.proposals.log_probs
+        return [] if log_probs is None else _top_actions(log_probs[row], self.names.choices)
+
+
+class Readings:
+    """The part of a `BatchRuntime` that is read by the ids of agents: its last decision, and switches of options."""
+
+    names: StepNames
+    """What the codes of its decisions mean."""
+    option_ticks: NDArray[np.int64]
+    """[A]; ticks for which each action is held."""
+    decided: Decided | None
+    """The last decision; None before the first."""
+    _observed: Observed | None
+    _switches: OptionSwitches
+
+    def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
+        """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
+        if self.decided is None:
+            return {}
+        return self.decided.snapshots(world, self.names)
+
+    def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent of a world, by agent id; empty before the first."""
+        if self.decided is None:
+            return {}
+        return explain_decided(self.decided, self.names, world=world, option_ticks=self.option_ticks)
+
+    def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
+        """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
+        if self._observed is None:
+            return {}
+        rows = self._observed.worlds == world
+        counts = self._switches.take(self._observed.slots[rows]).tolist()
+        return {one: count for one, count in zip(self._observed.agent_ids[rows], counts, strict=True) if count}
 
 
 def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[ActionProbability]:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_runtime.drawing.layers import layers_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observed
 
@@ -118,21 +119,28 @@ class Drawable(Protocol):
         ...
 
 
-@runtime_checkable
-class ShowsAnother(Protocol):
-    """A simulation around another one, which may say how it looks."""
-
-    @property
-    def drawable(self) -> Drawable | None:
-        """The one that says it; None: none does."""
-        ...
-
-
 def drawable_of(simulation: object) -> Drawable | None:
-    """Return what says how a simulation looks: itself, or the one that it is around; None: nothing does."""
-    if isinstance(simulation, ShowsAnother):
-        return simulation.drawable
-    return simulation if isinstance(simulation, Drawable) else None
+    """Return what says how a simulation looks: itself, or one that it is around; None: nothing does."""
+    return next((one for one in layers_of(simulation) if isinstance(one, Drawable)), None)
+
+
+def looks_of(drawable: Drawable, *, world: int) -> tuple[Scene, Drawing]:
+    """Ask what a simulation, which is a user's, looks like now.
+
+    Args:
+        drawable: any.
+        world: index of the world.
+
+    Raises:
+        SimulationError: if it fails, or its drawing does not fit its scene.
+    """
+    try:
+        scene, drawing = drawable.scene(world=world), drawable.drawing(world=world)
+    except SimulationError:
+        raise
+    except Exception as error:  # a user's own code
+        raise SimulationError(f"`scene` or `drawing` failed with {type(error).__name__}: {error}") from error
+    return scene, require_drawing(drawing, scene)
 
 
 def require_drawing(drawing: Drawing, scene: Scene) -> Drawing:

@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from townlet_behavior import PossessionError
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.drawing.reasons import reasons_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.history import WORLD
 from townlet_runtime.live.messages import Message, MessageError
@@ -183,6 +185,8 @@ class Desk:
         group, whole = found
         runtime = stage.runtimes[group]
         owner = runtime.possessors(world=WORLD).get(agent_id)
+        # Of the decision that comes: what a person can do now.
+        legal = legal_for(whole.decided.observed if tick is not None else runtime.observed, agent_id)
         explained = whole.explained(runtime)
         return finite(
             {
@@ -190,15 +194,19 @@ class Desk:
                 "id": agent_id,
                 "tick": whole.decided.tick,
                 "explanation": explained.document(),
-                # Of the decision that comes: what a person can do now.
-                "legal": _legal(whole.decided.observed if tick is not None else runtime.observed, agent_id),
-                "why_illegal": {},
+                "legal": None if legal is None else legal.tolist(),
+                "why_illegal": {} if legal is None or tick is not None else self._reasons(agent_id, runtime, legal),
                 "possessed_by": None if owner is None else "you" if owner == person.name else "another",
                 "lease_left": None,
                 "reward": explained.reward,
                 "terms": dict(whole.terms),
             }
         )
+
+    def _reasons(self, agent_id: str, runtime: BatchRuntime, legal: NDArray[np.bool_]) -> dict[str, str]:
+        """Why an agent cannot do some things now, by action."""
+        choices = runtime.names.choices
+        return reasons_of(self._stage.simulation, agent_id, world=WORLD, choices=choices, legal=legal)
 
     async def _asked(self, work: Callable[[], T]) -> T:
         """Have `work` done by the thread of the world."""
@@ -307,9 +315,9 @@ class Desk:
         raise MessageError("a world that lives has no ticks to go to; those of a record have")
 
 
-def _legal(observed: Observed | None, agent_id: str) -> list[bool] | None:
-    """The choices that are legal for an agent; None where all are, or it is not there."""
+def legal_for(observed: Observed | None, agent_id: str) -> NDArray[np.bool_] | None:
+    """Return the choices [A] that are legal for an agent; None where all are, or it is not there."""
     if observed is None or observed.action_mask is None:
         return None
     rows = np.flatnonzero(observed.agent_ids == agent_id)
-    return observed.action_mask[rows[0]].tolist() if rows.size else None
+    return observed.action_mask[rows[0]] if rows.size else None

@@ -237,13 +237,13 @@ class History:
         return tuple(self._points)
 
     def cut(self, tick: int) -> None:
-        """Forget what came after `tick`: the world went back there."""
+        """Forget `tick` and what came after it: the world went back to where it is decided next."""
         for ring in self._ticks.values():
             while ring and ring[-1].tick >= tick:
                 ring.pop()
         while self._points and self._points[-1].tick >= tick:
             self._points.pop()
-        self.tick = tick
+        self.tick = max(tick - 1, 0)
 
 
 def deciders_of(decisions: DecisionBatch, proposers: tuple[str, ...]) -> NDArray[np.uint8]:

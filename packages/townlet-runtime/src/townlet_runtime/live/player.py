@@ -118,8 +118,8 @@ class Player(ABC):
         """The place of its group in `group_documents` by id of the agent, of those that are not in the first."""
 
     @abstractmethod
-    def _tick(self) -> None:
-        """Do one tick, and note it in the history."""
+    def advance(self) -> None:
+        """Do one tick now, in this thread, which must be that of the world, and note it in the history."""
 
     @abstractmethod
     def _publish(self) -> None:
@@ -255,7 +255,7 @@ class Player(ABC):
                 future.cancel()
 
     def _do_tick(self) -> None:
-        self._tick()
+        self.advance()
         if self._steps:
             self._steps -= 1
         self._times.append(time.monotonic())

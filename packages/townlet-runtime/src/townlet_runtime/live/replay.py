@@ -104,7 +104,7 @@ class ReplayStage(Player):
         self.history.go_to(place)
         return place
 
-    def _tick(self) -> None:
+    def advance(self) -> None:
         if self.history.tick >= self.record.last:
             self.pause()
             self.want()

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SavedState
+from townlet_behavior import BehaviorError, SavedState
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.drawing.scene import (
     Drawing,
     Scene,
     drawable_of,
+    looks_of,
     plain_drawing,
     plain_scene,
-    require_drawing,
 )
-from townlet_runtime.errors import SimulationError
+from townlet_runtime.errors import SimulationError, TownletError
 from townlet_runtime.live.history import WORLD, History
 from townlet_runtime.live.player import Player, Snapshot
 from townlet_runtime.live.wire import group_document
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, first_spec
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.evaluation.results import SCRIPTED
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Mark:
+    """A moment that can be gone back to."""
+
+    state: SavedState
+    tick: int
+    """Decided last."""
+    next_ticks: Mapping[str, int]
+    """Decided next, by group."""
+    recorded: Mapping[str, int]
+    """Batches that were put aside before, by group that is recorded."""
 
 
 class Stage(Player):
@@ -62,7 +77,7 @@ class Stage(Player):
         self.history = History(runtimes)
         self._drawable = drawable_of(simulation)
         self._plain = plain_scene(sum(spec.capacity for spec in simulation.specs.values()))
-        self._mark: tuple[SavedState, int] | None = None
+        self._mark: _Mark | None = None
         self._aside: dict[str, list[TrajectoryBatch]] = {
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
@@ -77,7 +92,7 @@ class Stage(Player):
     @property
     def kept(self) -> int | None:
         """Tick of the state that `again` goes back to; None: none was kept."""
-        return None if self._mark is None else self._mark[1]
+        return None if self._mark is None else self._mark.tick
 
     @property
     def world(self) -> str:
@@ -120,37 +135,55 @@ class Stage(Player):
         self._begin(self.seed if seed is None else seed)
 
     def mark(self) -> int:
-        """Keep the state of now for `again`; returns the tick.
+        """Keep the state of now for `again`; returns the tick that was decided last.
 
         Raises:
-            SimulationError: if the world is recorded, whose ticks only go forward, or cannot be saved.
+            SimulationError: if the world cannot be saved.
         """
-        state = None if self._aside else self.loop.save_state()
+        state = self.loop.save_state()
         if state is None:
-            raise SimulationError("nobody can go back in a world that is recorded, or that cannot be saved")
-        self._mark = state, self.history.tick
+            raise SimulationError("nobody can go back in a world that cannot be saved")
+        self._put_aside()
+        self._mark = _Mark(
+            state=state,
+            tick=self.history.tick,
+            next_ticks={group: runtime.tick for group, runtime in self.runtimes.items()},
+            recorded={group: len(batches) for group, batches in self._aside.items()},
+        )
         return self.history.tick
 
     def again(self) -> int:
-        """Go back to the state that was kept; returns its tick. Nobody holds an agent then.
+        """Go back to the state that was kept; returns the tick that was decided last. Nobody holds an agent then.
+
+        What happened since is undone: it is in no strip, chart, count or recording.
 
         Raises:
             SimulationError: if none was kept.
+            TownletError, BehaviorError: if the world cannot be brought back; it begins anew then.
         """
-        if self._mark is None:
+        mark = self._mark
+        if mark is None:
             raise SimulationError("no state was kept to go back to")
-        state, tick = self._mark
-        self.loop.restore(state)
+        for group, batches in self._aside.items():
+            del batches[mark.recorded[group] :]
+            if (service := self.runtimes[group].service) is not None:
+                service.reset(next_tick=mark.next_ticks[group])
+        try:
+            self.loop.restore(mark.state)
+        except (TownletError, BehaviorError):
+            self._begin(self.seed)
+            raise
         for runtime in self.runtimes.values():
             for agent, owner in runtime.possessors(world=WORLD).items():
                 runtime.release_possession(agent, world=WORLD, owner=owner)
-        self.history.cut(tick)
-        return tick
+        self.history.cut(max(mark.next_ticks.values()))
+        return self.history.tick
 
     def recorded(self) -> dict[str, TrajectoryBatch]:
         """Return everything that was recorded so far, by group; none of groups that are not recorded."""
         self._put_aside()
-        return {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+        whole = {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+        return {group: joined(batch) for group, batch in whole.items()}
 
     def _put_aside(self) -> None:
         """Take what was recorded out of the recorders, which go on from here."""
@@ -178,8 +211,7 @@ class Stage(Player):
 
     def _drawn(self, observed: Mapping[str, Observed]) -> tuple[Scene, Drawing, NDArray[np.uint8] | None]:
         if self._drawable is not None:
-            scene = self._drawable.scene(world=WORLD)
-            return scene, require_drawing(self._drawable.drawing(world=WORLD), scene), None
+            return *looks_of(self._drawable, world=WORLD), None
         specs = self.simulation.specs
         parts, start = [], 0
         for group, each in observed.items():
@@ -200,7 +232,12 @@ class Stage(Player):
             if self._max_rows is not None and known + self.simulation.specs[group].capacity > self._max_rows:
                 raise SimulationError(f"the recording is full: it has room for {self._max_rows:,} steps of agents")
 
-    def _tick(self) -> None:
+    def advance(self) -> None:
+        """See `Player`.
+
+        Raises:
+            SimulationError: if the recording is full; the tick is not done.
+        """
         self._require_room()
         self.history.record(self.loop.step())
 
@@ -209,5 +246,5 @@ class Stage(Player):
         self.loop.reset(seed)
         self.history.cut(0)
         self._mark = None
-        self.can_save = not self._aside and self.loop.save_state() is not None
+        self.can_save = self.loop.save_state() is not None
         """Whether `mark` and `again` are possible in this world."""

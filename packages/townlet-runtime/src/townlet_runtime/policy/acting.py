@@ -183,6 +183,7 @@ class ActingPolicy:
         tick: int,
         greedy: bool,
         temperatures: NDArray[np.float32] | None = None,
+        remembers: bool = True,
     ) -> Proposals | None:
         """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
 
@@ -192,6 +193,7 @@ class ActingPolicy:
             tick: the global tick; no two ticks draw the same numbers.
             greedy: take the most probable action instead.
             temperatures: [N] of the draws; None: 1.
+            remembers: whether the recurrent state moves on; else the policy can be asked about this tick again.
 
         Returns:
             None without a policy, and where there is no agent to ask about.
@@ -207,7 +209,8 @@ class ActingPolicy:
         elif self._recurrent is not None:
             params, values, state = self._recurrent.act(observed.observations, mask, self._state[slots])
             _require_state(state, (len(slots), self._state.shape[1]), observed, tick)
-            self._state[slots] = state
+            if remembers:
+                self._state[slots] = state
         else:
             return None
         if self._num_outputs is not None and params.shape != (len(slots), self._num_outputs):

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
-from townlet_runtime.drawing.scene import Drawable, drawable_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
@@ -116,8 +115,8 @@ class OneGroup:
         return self._simulation.render() if isinstance(self._simulation, Rendered) else None
 
     @property
-    def drawable(self) -> Drawable | None:
-        return drawable_of(self._simulation)
+    def simulation_inside(self) -> object:
+        return self._simulation
 
     def close(self) -> None:
         if isinstance(self._simulation, Closing):
@@ -174,8 +173,8 @@ class CheckedGroups:
         return self._simulation.render()
 
     @property
-    def drawable(self) -> Drawable | None:
-        return drawable_of(self._simulation)
+    def simulation_inside(self) -> object:
+        return self._simulation
 
     def close(self) -> None:
         self._simulation.close()

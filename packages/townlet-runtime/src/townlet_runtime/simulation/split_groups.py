@@ -28,7 +28,6 @@ from townlet_behavior import (
 )
 from townlet_behavior.forms import ActionForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
-from townlet_runtime.drawing.scene import drawable_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
@@ -84,7 +83,7 @@ class SplitGroups:
         if taken or not groups:
             expected = f"names of new groups, other than {', '.join(simulation.specs)}"
             raise SimulationError(f"expected {expected}, got {', '.join(taken) or 'none'}")
-        self._simulation, self.drawable = simulation, drawable_of(simulation)
+        self._simulation = self.simulation_inside = simulation
         self._of = of
         spec = simulation.specs[of]
         self._membership = Membership(groups, spec, rest=of)

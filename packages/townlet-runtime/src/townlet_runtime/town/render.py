@@ -15,10 +15,15 @@ _PLAIN, _WORKPLACE = "o", "W"
 _LEGEND = "F fridge  S stove  H shower  B bed  W workplace  1-9 agents (+ more)  . free"
 
 
-def render_lines(town: Town, *, world: int = 0) -> list[str]:
+def render_lines(town: Town, *, world: int = 0, marked: str | None = None) -> list[str]:
     """Draw one world as text: a line of averages, the grid (agents hide what they stand on), and the legend.
 
     A digit is the number of agents in a cell. Grids of up to 39 columns fit a terminal of 80.
+
+    Args:
+        town: after its `reset`.
+        world: index, in [0, num_worlds).
+        marked: id of an agent whose cell is an `@`; None: no agent is marked.
     """
     state, place = town.state, town.place
     width, height = town.config.grid_size
@@ -32,6 +37,8 @@ def render_lines(town: Town, *, world: int = 0) -> list[str]:
     np.add.at(crowd, (state.y[here], state.x[here]), 1)
     for y, x in np.argwhere(crowd):
         cells[y, x] = str(crowd[y, x]) if crowd[y, x] < 10 else "+"
+    own = here[town.population.ids[here] == marked]
+    cells[state.y[own], state.x[own]] = "@"
     needs = state.needs[here].mean(axis=0) if here.size else np.zeros(3)
     news = (
         f"tick {state.tick:4d}  agents {here.size}  hunger {needs[0]:.2f}  hygiene {needs[1]:.2f}  "

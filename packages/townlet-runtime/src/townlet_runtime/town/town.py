@@ -32,6 +32,7 @@ from townlet_runtime.town.observations import MAP_CHANNELS, Observer, Sight, Tow
 from townlet_runtime.town.place import build_place
 from townlet_runtime.town.relations import EDGES, FADE_TICKS
 from townlet_runtime.town.rules.population import Population
+from townlet_runtime.town.rules.reasons import illegal_reasons
 from townlet_runtime.town.rules.rewards import (
     RewardParts,
     attend,
@@ -141,6 +142,10 @@ class Town:
     def drawing(self, *, world: int) -> Drawing:
         """Return the agents of a world as they are now."""
         return drawing_of(self.config, self.place, self.state, self.population.ids, world=world)
+
+    def illegal_reasons(self, agent_id: str, *, world: int) -> Mapping[str, str]:
+        """Say why an agent of a world cannot do what its mask forbids now; see `Reasoned`."""
+        return {} if self._observed is None else illegal_reasons(self._observed, agent_id, world)
 
     def write_into(self, rooms: Mapping[str, Room]) -> None:
         """Write the observations, from the next view on, into memory that is lent; see `Filling`."""
@@ -321,10 +326,8 @@ class Town:
         state.tick = 0
         state.stock = initial_stock(self.config, self.place)
         state.given_up_at.fill(-1)
-        state.someone_late = False
-        state.last_cooldown = 0
+        state.last_cooldown, state.someone_late, state.some_blocked = 0, False, False
         state.blocked.fill(False)
-        state.some_blocked = False
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         self.population.settle(state, seeds, episode)
         self._number_episodes()

@@ -94,10 +94,8 @@ class TrajectoryService:
         self._schema, self._max_rows = schema, max_rows
         self._on_full, self._sink = on_full, spill
         self._buffer = RolloutBuffer(schema, chunk_rows=min(chunk_rows, most))
-        self._endings = Endings(schema)
-        self._roster = Roster()
-        self._present = NOBODY
-        self._labels = EpisodeLabels()
+        self._endings, self._labels = Endings(schema), EpisodeLabels()
+        self._roster, self._present = Roster(), NOBODY
         self._num_decided = self._num_recorded = 0
         """Trajectories of smaller numbers have had a decision, and a complete row."""
         self._lock = RLock()
@@ -105,8 +103,7 @@ class TrajectoryService:
         self._tick = -1
         self._num_agents, self._shape, self._nobody = 0, (0,), b""
         self._extra_rewards: NDArray[np.float32] | None = None
-        self._dropped_rows = 0
-        self._spilled_rows = 0
+        self._dropped_rows = self._spilled_rows = 0
 
     @property
     def schema(self) -> TrajectorySchema:
@@ -312,10 +309,13 @@ class TrajectoryService:
         self._spilled_rows += batch.num_steps
         return batch.num_steps
 
-    def reset(self) -> None:
-        """Forget all rows and all trajectories; the next tick may be any later one, or that which is begun."""
-        if self._stage is _DECISIONS:
-            self._tick -= 1
+    def reset(self, *, next_tick: int | None = None) -> None:
+        """Forget all rows and all trajectories; the next tick may be any later one, or that which is begun.
+
+        Where a world went back to an earlier tick, `next_tick` is the first that may come: who holds what was handed
+        out since then is to drop it.
+        """
+        self._tick = self._tick - (self._stage is _DECISIONS) if next_tick is None else next_tick - 1
         with self._lock:
             self._roster.reset()
             self._clear()

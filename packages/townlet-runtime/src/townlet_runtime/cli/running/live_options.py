@@ -86,6 +86,7 @@ def live(
         require_empty(Path(record))
     from townlet_runtime.cli.recording import parse_target
     from townlet_runtime.cli.running.live import serve_live
+    from townlet_runtime.cli.running.pictures import PIXELS
     from townlet_runtime.cli.running.setup import RunOptions
 
     options = RunOptions(
@@ -97,6 +98,7 @@ def live(
         ticks_per_second=ticks_per_second,
         record=None if record is None else parse_target(record),
         render=False,
+        picture=PIXELS,
         seed=seed,
         settings=said,
     )

@@ -41,6 +41,8 @@ class RunOptions:
     ticks_per_second: float | None
     record: Target | None
     render: bool
+    picture: str | None = None
+    """Render mode that the world is asked for where it lists it and no setting says another; None: none."""
     seed: int | None
     settings: Sequence[str]
     telemetry_path: Path | None = None
@@ -121,6 +123,10 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
     worlds = Worlds.of(config, chosen)
     town = None if worlds.towns is None else worlds.towns(1)
     simulation = worlds.make(1) if town is None else worlds.shown(town)
+    if options.picture is not None:
+        from townlet_runtime.cli.running.pictures import with_pictures
+
+        simulation, worlds = with_pictures(simulation, worlds, config, chosen, options.picture, console)
     try:
         if begun is not None:
             _require_same_world(simulation, begun, options)
@@ -144,7 +150,7 @@ def prepared(options: RunOptions, console: Console) -> PreparedWorld:
 
 def record_world(
     world: PreparedWorld, target: Target, batches: Mapping[str, TrajectoryBatch], console: Console, *, ticks: int
-) -> None:
+) -> list[str]:
     """Write what a world did, and say where.
 
     Args:
@@ -153,6 +159,9 @@ def record_world(
         batches: by group of agents.
         console: of the command.
         ticks: that were done.
+
+    Returns:
+        The manifest of captures, else a place for each group.
 
     Raises:
         ConfigError: if a sink cannot be opened.
@@ -169,8 +178,10 @@ def record_world(
         ticks=ticks,
         seed=world.seed,
     )
-    for place in write_recording(target, batches, world.simulation.specs, origin):
+    places = write_recording(target, batches, world.simulation.specs, origin)
+    for place in places:
         console.note(f"recorded {place}")
+    return places
 
 
 def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:

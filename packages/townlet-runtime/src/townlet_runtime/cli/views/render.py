@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -54,6 +55,26 @@ def frame_of(simulation: GroupedSimulation, town: Town | None, environment: str)
         return _COLORS.sub("", drawn).splitlines()
 
     frame()  # refused before the first tick
+    return frame
+
+
+def text_frame(simulation: GroupedSimulation, town: Town | None) -> Callable[[str], Sequence[str]]:
+    """Return the function that draws a world as text; of one that renders none, no line.
+
+    Args:
+        simulation: the world, which has begun.
+        town: the same as a town, which marks the place of the agent whose id the function is given; None of others.
+    """
+    if town is not None:
+        return lambda marked: render_lines(town, marked=marked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an environment that was made without a render mode
+        draws = isinstance(simulation.render(), str)
+
+    def frame(marked: str) -> Sequence[str]:
+        drawn = simulation.render() if draws else None
+        return _COLORS.sub("", drawn).splitlines() if isinstance(drawn, str) else []
+
     return frame
 
 
