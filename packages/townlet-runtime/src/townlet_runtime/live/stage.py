@@ -27,6 +27,8 @@ from townlet_runtime.drawing.scene import (
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.history import WORLD, History, Latest, Point
 from townlet_runtime.live.messages import MAX_SPEED, MIN_SPEED
+from townlet_runtime.live.teaching.demonstrations import ShownCount
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed
 from townlet_trajectory import TrajectoryBatch
 
@@ -93,6 +95,10 @@ class Stage:
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
         self._max_rows = max_rows
+        self.acting: dict[str, FilePolicy] = {}
+        """Policies that were let act here, by group."""
+        self.shown = ShownCount()
+        """What people have decided, of a world that is recorded."""
         self._begin(seed)
 
     @property
@@ -191,6 +197,29 @@ class Stage:
         """Return everything that was recorded so far, by group; none of groups that are not recorded."""
         self._put_aside()
         return {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
+
+    def recorded_so_far(self) -> dict[str, list[TrajectoryBatch]]:
+        """Return copies of what was recorded so far, a batch for each beginning of the world, by group.
+
+        The recorders keep it, so that episodes that go on can still be labelled as a whole.
+        """
+        return {
+            group: [*batches, self.runtimes[group].collect_trajectory(clear=False)]
+            for group, batches in self._aside.items()
+        }
+
+    def let_act(self, group: str, policy: FilePolicy) -> None:
+        """Let another policy propose in a group from the next decision on; it gets all decisions where none did before.
+
+        Raises:
+            SimulationError: if it was made for other actions or observations.
+        """
+        runtime = self.runtimes[group]
+        first = runtime.active_policy_hash() is None
+        runtime.set_policy(policy)
+        self.acting[group] = policy
+        if first:
+            self.set_ratio(1.0)
 
     def _put_aside(self) -> None:
         """Take what was recorded out of the recorders, which go on from here."""
@@ -299,6 +328,8 @@ class Stage:
     def _tick(self) -> None:
         self._require_room()
         self.history.record(self.loop.step())
+        if self._aside:
+            self.shown.count(runtime.decided for runtime in self.runtimes.values())
         if self._steps:
             self._steps -= 1
         self._times.append(time.monotonic())
@@ -318,6 +349,7 @@ class Stage:
 
     def _begin(self, seed: int) -> None:
         self.seed = seed
+        self.shown.begin()
         self.loop.reset(seed)
         self.history.cut(0)
         self._mark = None

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import webbrowser
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
-from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
+from townlet_runtime.cli.running.school import require_training, school_of
+from townlet_runtime.cli.running.setup import PreparedWorld, RunOptions, prepared, record_world, require_shares
 from townlet_runtime.errors import MissingExtraError, TownletError
 from townlet_trajectory import TrajectoryError
+
+if TYPE_CHECKING:
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.stage import Stage
 
 DEFAULT_SPEED = 10.0
 """Ticks a second."""
@@ -24,6 +32,8 @@ class LiveOptions:
     host: str
     port: int
     opens: bool
+    teach: Path | None
+    """Folder of lessons; None: nobody learns."""
 
 
 def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
@@ -40,7 +50,6 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
     """
     require_shares(options)
     try:
-        from townlet_runtime.live.desk import Desk
         from townlet_runtime.live.hub import Hub
         from townlet_runtime.live.security import is_local
         from townlet_runtime.live.serve import served
@@ -48,6 +57,8 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
     except ModuleNotFoundError as error:
         text = f"`townlet live` needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
         raise MissingExtraError(text) from error
+    if page.teach is not None:
+        require_training()
     world = prepared(options, console)
     with closing(world.simulation):
         stage = Stage(
@@ -58,13 +69,16 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
             max_rows=MAX_ROWS,
         )
         failed = False
-        desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
         if not is_local(page.host):
             console.warning(
                 f"{page.host} can be reached from other machines: who has the address can take agents over,"
                 " and reads what you see, without encryption"
             )
-        with served(Hub(stage, desk), host=page.host, port=page.port) as address, stop_on_signals() as stop:
+        with (
+            _desk_of(stage, world, options, page) as desk,
+            served(Hub(stage, desk), host=page.host, port=page.port) as address,
+            stop_on_signals() as stop,
+        ):
             console.note(f"open {address}")
             if page.opens:
                 webbrowser.open(address)
@@ -75,5 +89,33 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
                 console.error(one_line(error))
                 failed = True
         if options.record is not None and (batches := stage.recorded()):
-            record_world(world, options.record, batches, console, ticks=stage.history.tick + 1)
+            record_world(_as_it_ended(world, stage), options.record, batches, console, ticks=stage.history.tick + 1)
     return ENVIRONMENT_FAILED if failed else stop.code
+
+
+@contextmanager
+def _desk_of(stage: Stage, world: PreparedWorld, options: RunOptions, page: LiveOptions) -> Iterator[Desk]:
+    """Give what people may do; a lesson that is being learned ends with the block."""
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.teaching.teacher import Teacher
+
+    teacher = None if page.teach is None else Teacher(stage, school_of(world, page.teach, options.policy))
+    place = None if page.teach is None else str(page.teach)
+    desk = Desk(
+        stage,
+        has_policy=world.setup.policies is not None and not world.setup.drawn,
+        teacher=teacher,
+        recorded_at=place if options.record is None else options.record.place,
+    )
+    try:
+        yield desk
+    finally:
+        if teacher is not None:
+            teacher.close()
+
+
+def _as_it_ended(world: PreparedWorld, stage: Stage) -> PreparedWorld:
+    """The world with the policies that acted in it at last."""
+    if not stage.acting:
+        return world
+    return replace(world, setup=replace(world.setup, policies={**(world.setup.policies or {}), **stage.acting}))

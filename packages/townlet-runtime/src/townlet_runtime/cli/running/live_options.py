@@ -31,6 +31,15 @@ HELP = (
 )
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="To listen at; another one opens the world to the network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="To listen at; 0: one that is free.")]
+TeachDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--teach",
+        metavar="DIR",
+        help="Learn from what people show: new or empty folder of lessons and releases. Needs the extra `training`.",
+        show_default=False,
+    ),
+]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 
@@ -46,6 +55,7 @@ def live(
     ratio: Ratio = None,
     ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
+    teach: TeachDir = None,
     host: Host = "127.0.0.1",
     port: Port = 8400,
     open_page: OpenPage = False,
@@ -59,6 +69,8 @@ def live(
         require_policy(policy)
     if record is not None and ":" not in record:
         require_empty(Path(record))
+    if teach is not None:
+        require_empty(teach, option="--teach")
     from townlet_runtime.cli.recording import parse_target
     from townlet_runtime.cli.running.live import LiveOptions, serve_live
     from townlet_runtime.cli.running.setup import RunOptions
@@ -75,5 +87,6 @@ def live(
         render=False,
         seed=seed,
         settings=tuple(settings or ()),
+        keeps=teach is not None,
     )
-    return serve_live(options, LiveOptions(host=host, port=port, opens=open_page), console)
+    return serve_live(options, LiveOptions(host=host, port=port, opens=open_page, teach=teach), console)

@@ -56,6 +56,8 @@ class TrainOptions:
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
     run: RunOptions = field(default_factory=RunOptions)
+    compares: bool = True
+    """Whether the policy is compared with the behaviors of the world, and tries to replace the script."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -90,7 +92,7 @@ class TrainPlan:
     seed: int
     worlds: Worlds
     behaviors: tuple[str, ...]
-    """Of the worlds."""
+    """Of the worlds, that the policy is compared with."""
     specs: Mapping[str, SimulationSpec]
     """Of one world, by group of agents."""
     run_dir: Path
@@ -151,7 +153,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         mode=mode,
         seed=seed,
         worlds=worlds,
-        behaviors=behaviors,
+        behaviors=behaviors if options.compares else (),
         specs=specs,
         run_dir=named or default_run_dir(options.folder, now=datetime.now(), mode=mode, seed=seed),
         named=named is not None,
