@@ -54,6 +54,7 @@ function start(token: string): void {
   const countDeciders = legend(model, theme);
 
   model.on("hello", (hello) => greet(hello, tabs));
+  model.on("state", (state) => tellPolicy(state.policy));
   model.on("selected", (id) => {
     if (id !== null) tabs.show("tab-inspector");
   });
@@ -120,13 +121,16 @@ function greet(hello: Hello, tabs: Tabs): void {
   document.title = `${hello.world} – Townlet ${MODES[hello.mode]}`;
   say(byId("world", HTMLElement), hello.world);
   say(byId("mode", HTMLElement), MODES[hello.mode]);
-  const policy = hello.policy === null ? "no learned policy" : `policy ${hello.policy.slice(0, 8)}`;
-  say(byId("policy", HTMLElement), policy);
+  tellPolicy(hello.policy);
   set(document.body, "data-mode", hello.mode);
   tabs.offer("tab-training", hello.mode === "training");
   tabs.offer("tab-people", hello.mode === "live");
   tabs.offer("tab-teach", hello.can.teach);
   if (hello.mode === "training") tabs.show("tab-training");
+}
+
+function tellPolicy(digest: string | null): void {
+  say(byId("policy", HTMLElement), digest === null ? "no learned policy" : `policy ${digest.slice(0, 8)}`);
 }
 
 function openInspector(tabs: Tabs): void {

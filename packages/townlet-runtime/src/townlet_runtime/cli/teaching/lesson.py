@@ -42,8 +42,11 @@ from townlet_trajectory.storage.json import JsonValue
 
 Say = Callable[[Mapping[str, Json]], None]
 
-_LABELS_SEEN, _LEAST_EPOCHS, _MOST_EPOCHS, _BATCH = 200_000, 4, 40, 64
-"""A lesson has so many passes that it sees about so many labels: a person shows hundreds of steps, not a million."""
+_LABELS_SEEN, _LEAST_EPOCHS, _MOST_EPOCHS, _BATCH = 100_000, 4, 1000, 64
+"""A lesson has so many passes that it sees about so many labels: a person shows hundreds of steps, not a million. Kept
+is the pass that does best on steps that are not learned from."""
+_TOLD_S = 0.25
+"""Least time between two messages about one stage."""
 _EPISODES = 10
 """Of the run's own scores, which decide nothing here: the registry compares."""
 _BY = "townlet live"
@@ -76,11 +79,16 @@ class _Told:
 
     def __init__(self, say: Say) -> None:
         self._say, self._begun, self._share = say, time.monotonic(), 0.0
+        self._stage, self._told_at = "", -math.inf
 
     def update(self, stage: str, done: int, note: str = "", *, left: float | None = None) -> None:
         """See `Progress`."""
+        now = time.monotonic()
+        if stage == self._stage and now - self._told_at < _TOLD_S:
+            return
+        self._stage, self._told_at = stage, now
         if left is not None and math.isfinite(left):
-            elapsed = time.monotonic() - self._begun
+            elapsed = now - self._begun
             self._share = max(self._share, elapsed / max(elapsed + left, 1e-9))
         words = {"clone": "learning from what was shown", "judge": "playing the first episodes"}
         self._say({"progress": self._share, "line": ", ".join(filter(None, [words.get(stage, stage), note]))})

@@ -92,7 +92,7 @@ class TrainPlan:
     seed: int
     worlds: Worlds
     behaviors: tuple[str, ...]
-    """Of the worlds, that the policy is compared with."""
+    """Of the worlds."""
     specs: Mapping[str, SimulationSpec]
     """Of one world, by group of agents."""
     run_dir: Path
@@ -109,6 +109,8 @@ class TrainPlan:
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
+    compares: bool
+    """As in `TrainOptions`."""
     threads: int = 1
     """Of the learners, as `settings_of` settles them."""
     data: TrainingData | None = None
@@ -153,7 +155,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         mode=mode,
         seed=seed,
         worlds=worlds,
-        behaviors=behaviors if options.compares else (),
+        behaviors=behaviors,
         specs=specs,
         run_dir=named or default_run_dir(options.folder, now=datetime.now(), mode=mode, seed=seed),
         named=named is not None,
@@ -163,6 +165,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         processes=options.run.processes,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
+        compares=options.compares,
     )
 
 
@@ -208,7 +211,7 @@ def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[
         preset_name=config.preset,
         mode=plan.mode,
         seed=plan.seed,
-        behaviors=plan.behaviors,
+        behaviors=plan.behaviors if plan.compares else (),
     )
     if initial is not None:
         training = with_network(config, training, initial)
