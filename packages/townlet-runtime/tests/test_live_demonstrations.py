@@ -67,6 +67,12 @@ def test_of_several_episodes_whole_ones_are_held_out_and_those_of_two_beginnings
     assert found.held_out.ticks.tolist() == list(range(50, 58))
 
 
+def test_what_is_learned_from_is_in_pieces() -> None:
+    found = demonstrations_of([batch(walk([1] * 23), walk([1] * 12, episode=1, first_tick=200))])
+    assert found.shown.lengths.tolist() == [10, 10, 3] and found.shown.episodes.tolist() == [0, 1, 2]
+    assert found.held_out.lengths.tolist() == [12]
+
+
 def test_an_episode_with_most_of_the_steps_is_learned_from() -> None:
     found = demonstrations_of([batch(walk([1] * 4), walk([1] * 30, episode=1, first_tick=10))])
     assert found.held_out.num_steps == 4 and found.shown.num_steps == 30

@@ -25,6 +25,8 @@ from townlet_runtime.live.teaching.teacher import School, Teacher
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.testing import Corridor
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="asks for processes by signals")
+
 SAYS = """
 import json, sys, time
 order = json.loads(sys.stdin.readline())
@@ -144,7 +146,6 @@ def test_the_end_of_the_server_ends_the_lesson(tmp_path: Path) -> None:
         teacher.begin("bc")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there a process ends its children by another command")
 def test_what_the_process_began_ends_with_it(tmp_path: Path) -> None:
     program = (
         "import json, subprocess, sys\n"

@@ -151,8 +151,7 @@ def compare_candidate(
         CommandError: if the run fits no world, or not that of the registry.
         PromotionError: if the policy is live already, or another process was faster.
     """
-    begun = require_unchanged(run_dir)
-    run = read_run(run_dir)
+    begun, run = require_unchanged(run_dir), read_run(run_dir)
     files = release_files(run)
     if not (registry_dir / JOURNAL_NAME).is_file():
         create_registry(registry_dir, run, begun, options, seed=seed)

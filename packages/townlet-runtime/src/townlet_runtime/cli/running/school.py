@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from townlet_runtime.cli.running.setup import PreparedWorld
 from townlet_runtime.config.dump import noted
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from townlet_runtime.cli.running.setup import PreparedWorld
     from townlet_runtime.live.teaching.teacher import School
 
 _PROCESS = "townlet_runtime.cli.teaching.process"

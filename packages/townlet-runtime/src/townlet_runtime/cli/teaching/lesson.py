@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from townlet_runtime.cli.commands.train import train_policy
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, Progress, ResultKeeper, guarded
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.promotion import CandidateResult, compare_candidate, create_registry
@@ -223,6 +222,8 @@ class _Lesson:
         begins_with: Path | None,
     ) -> None:
         """Carry out a run of mode `bc`; without data it clones the script."""
+        from townlet_runtime.cli.commands.train import train_policy
+
         self.say({"phase": "training", "progress": 0.0, "line": words})
         options = TrainOptions(
             threads=1,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch
-from townlet_trajectory.data.pieces import keep_steps
+from townlet_trajectory.data.pieces import keep_steps, split_every
 
 if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import Decided
@@ -20,6 +20,9 @@ LEAST_STEPS = 10
 """Demonstrated steps from which on there is something to learn from, to choose by and to judge by."""
 HELD_OUT = 0.2
 """Share of the demonstrated steps that is held out of one episode; whole episodes are together at most half of them."""
+PIECE = 10
+"""Steps of a trajectory to learn from, at most: the unit that the learner holds out to choose the best pass by. Whole
+episodes of a short sitting would leave it little to learn from, and a few long pieces little to choose by."""
 DEMONSTRATED = "demonstrated"
 _LEFT_OUT = (EpisodeLabel.DISCARD, EpisodeLabel.FAILURE)
 
@@ -56,9 +59,9 @@ class Demonstrations:
     """The demonstrated steps of a sitting, in two parts of different episodes or times."""
 
     shown: TrajectoryBatch
-    """Steps to learn from, demonstrated ones alone; each run of them is a trajectory."""
+    """Steps to learn from, demonstrated ones alone, in trajectories of at most `PIECE` of them, each an episode."""
     held_out: TrajectoryBatch
-    """Likewise, to judge by: nothing is learned from them."""
+    """Demonstrated steps to judge by: nothing is learned from them."""
     episodes: int
     """With a demonstrated step."""
 
@@ -99,7 +102,10 @@ def demonstrations_of(batches: Sequence[TrajectoryBatch]) -> Demonstrations:
     shown, held_out = keep_steps(whole, given & ~held), keep_steps(whole, given & held)
     if not held_out.num_steps:
         raise SimulationError("all demonstrated steps are of one tick, so none can be held out: show some more")
-    return Demonstrations(shown=shown, held_out=held_out, episodes=len(episodes))
+    pieces = split_every(shown, PIECE)
+    # A learner holds episodes out as a whole, and takes pieces of one trajectory for one.
+    pieces = replace(pieces, episodes=np.arange(len(pieces)))
+    return Demonstrations(shown=pieces, held_out=held_out, episodes=len(episodes))
 
 
 def _numbered(batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch | None:
