@@ -46,7 +46,7 @@ class Page:
         self.until(lambda: "hello" in self.last)
 
     def read(self) -> None:
-        message = self._socket.recv(timeout=20.0)
+        message = self._socket.recv(timeout=120.0)
         if isinstance(message, bytes):
             self.last[message[:4].decode()] = message
             return
@@ -55,8 +55,8 @@ class Page:
         if content["type"] == "reply":
             self.last[f"reply {content['to']}"] = content
 
-    def until(self, holds: Callable[[], object]) -> None:
-        ends = time.monotonic() + 20.0
+    def until(self, holds: Callable[[], object], *, seconds: float = 20.0) -> None:
+        ends = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < ends, self.last.keys()
             self.read()
@@ -199,7 +199,13 @@ def test_who_comes_back_in_time_keeps_the_agent_and_others_lose_it(monkeypatch: 
 def test_what_is_refused_is_said_and_too_much_of_it_ends_the_connection() -> None:
     with open_world() as (address, _):
         page = Page(address)
-        assert "is known" in page.ask("teach", method="bc")["error"]
+        assert "is known" in page.ask("tech", method="bc")["error"]
+        for refused in (
+            page.ask("teach", method="bc"),
+            page.ask("teach_stop"),
+            page.ask("swap", digest="d", approve=True),
+        ):
+            assert "nobody learns here; see --teach" in refused["error"]
         assert "nothing is recorded" in page.ask("label", agent=None, value="success")["error"]
         assert "no policy" in page.ask("ratio", value=0.5)["error"]
         for _ in range(MAX_REFUSED + 1):

@@ -278,6 +278,28 @@ def test_the_hash_is_that_of_the_policy_until_somebody_names_it() -> None:
     assert runtime.active_policy_hash() is None
 
 
+def test_a_record_says_which_policy_proposed() -> None:
+    corridor = Corridor(replace(ALONE, places=2))
+    schema = schema_of(corridor.spec, masked=True, numbers_policies=True)
+    runtime = BatchRuntime(
+        corridor.spec,
+        corridor.scripted("scripted"),
+        config=bridge_config(corridor, ratio=1.0),
+        policy=None,
+        service=TrajectoryService(schema, max_rows=100),
+        seed=1,
+    )
+    loop, policy = BatchLoop(corridor, runtime), LinearPolicy(corridor.spec, seed=1)
+    loop.reset(seed=1)
+    for acting, ticks in ((None, 2), (policy, 3), (None, 1), (policy, 2)):
+        runtime.set_policy(acting)
+        loop.run_for(ticks)
+    batch = runtime.collect_trajectory()
+    assert runtime.policy_hashes == (None, policy.digest)
+    numbers = {int(tick): int(number) for tick, number in zip(batch.ticks, batch.columns["policy_number"], strict=True)}
+    assert [numbers[tick] for tick in sorted(numbers)] == [0, 0, 1, 1, 1, 0, 1, 1]
+
+
 def test_a_policy_that_does_not_fit_is_refused() -> None:
     corridor = Corridor(ALONE)
     other = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)

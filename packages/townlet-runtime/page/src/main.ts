@@ -54,6 +54,7 @@ function start(token: string): void {
   const countDeciders = legend(model, theme);
 
   model.on("hello", (hello) => greet(hello, tabs));
+  model.on("state", (state) => tellPolicy(state.policy, model.hello?.mode ?? "live"));
   model.on("selected", (id) => {
     if (id !== null) tabs.show("tab-inspector");
   });
@@ -120,14 +121,17 @@ function greet(hello: Hello, tabs: Tabs): void {
   document.title = `${hello.world} – Townlet ${MODES[hello.mode]}`;
   say(byId("world", HTMLElement), hello.world);
   say(byId("mode", HTMLElement), MODES[hello.mode]);
-  const none = hello.mode === "training" ? "the policy of now" : "no learned policy";
-  const policy = hello.policy === null ? none : `policy ${hello.policy.slice(0, 8)}`;
-  say(byId("policy", HTMLElement), policy);
+  tellPolicy(hello.policy, hello.mode);
   set(document.body, "data-mode", hello.mode);
   tabs.offer("tab-training", hello.mode === "training");
   tabs.offer("tab-people", hello.mode === "live");
   tabs.offer("tab-teach", hello.can.teach);
   if (hello.mode === "training") tabs.show("tab-training");
+}
+
+function tellPolicy(digest: string | null, mode: Hello["mode"]): void {
+  const none = mode === "training" ? "the policy of now" : "no learned policy";
+  say(byId("policy", HTMLElement), digest === null ? none : `policy ${digest.slice(0, 8)}`);
 }
 
 function openInspector(tabs: Tabs): void {

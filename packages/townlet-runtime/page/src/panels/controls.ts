@@ -122,6 +122,8 @@ export class Controls {
       ratio.show(Math.round(100 * state.ratio));
       showSpeed();
       this.showKept(state.kept);
+      // A policy that was learned here may have come since.
+      byId("ratio-part", HTMLElement).hidden = !(model.hello?.can.ratio === true || (state.policy !== null && model.hello?.script === true));
       if (state.replay !== null) {
         set(place.slider, "min", state.replay.first);
         set(place.slider, "max", state.replay.last);

@@ -137,6 +137,8 @@ const teach = record({
   ),
   verdict: optional(text),
   digest: optional(text),
+  /** Whether the registry lets it act. */
+  allowed: optional(flag),
 });
 
 const state = record({

@@ -61,6 +61,8 @@ class Arena:
     """By group of agents."""
     world_sha256: str
     """Digest of the resolved config of the world."""
+    on_scores: Callable[[EpisodeScores, EpisodeScores], None]
+    """Told of the candidate's and the incumbent's scores of every pass."""
 
     def read(self, digest: str) -> Release:
         """Read a release, which must fit the world.
@@ -100,6 +102,7 @@ class Arena:
                 if incumbent is None
                 else self._scores(incumbent, one)
             )
+        self.on_scores(ours, theirs)
         return compare(
             ours,
             theirs,
@@ -130,6 +133,7 @@ def compare_candidate(
     promote: bool,
     console: Console,
     confirm: Callable[[str, str], bool] = lambda before, after: True,
+    on_scores: Callable[[EpisodeScores, EpisodeScores], None] = lambda ours, theirs: None,
 ) -> tuple[PromotionRegistry, CandidateResult]:
     """Submit the policy of a run, and let it play passes until one is not won, or it is ready.
 
@@ -141,18 +145,18 @@ def compare_candidate(
         promote: let a candidate that is ready be live.
         console: shows progress.
         confirm: given what is live and the candidate that is ready, says whether to promote.
+        on_scores: told of the candidate's and the incumbent's scores of every pass that is played.
 
     Raises:
         CommandError: if the run fits no world, or not that of the registry.
         PromotionError: if the policy is live already, or another process was faster.
     """
-    begun = require_unchanged(run_dir)
-    run = read_run(run_dir)
+    begun, run = require_unchanged(run_dir), read_run(run_dir)
     files = release_files(run)
     if not (registry_dir / JOURNAL_NAME).is_file():
-        _create(registry_dir, run, begun, options, seed=seed)
+        create_registry(registry_dir, run, begun, options, seed=seed)
     registry = PromotionRegistry(registry_dir)
-    arena = _arena(registry, options)
+    arena = _arena(registry, options, on_scores)
     metadata: dict[str, JsonValue] = {
         "run": str(run_dir),
         "weights_sha256": run.summary.weights_sha256,
@@ -197,7 +201,21 @@ def _play(arena: Arena, one: OpenPass, release: Release, gates: tuple[GateResult
     )
 
 
-def _create(registry_dir: Path, run: FinishedRun, begun: BegunFile, options: WorldOptions, *, seed: int) -> None:
+def create_registry(
+    registry_dir: Path, run: FinishedRun, begun: BegunFile, options: WorldOptions, *, seed: int
+) -> PromotionRegistry:
+    """Make a registry with the world and the settings of a run; a script, or chance, is live in it.
+
+    Args:
+        registry_dir: without a registry.
+        run: the run.
+        begun: how it was begun.
+        options: world and code of the command line.
+        seed: of the registry.
+
+    Raises:
+        CommandError: if the run was made in Python, or its world is another one now.
+    """
     if begun.config is None or begun.config_sha256 is None:
         raise CommandError(f"{run.path}: its world was made in Python, so no pass can be played in it by a command")
     config = config_from(dict(begun.config), options.overrides(), source=str(run.path)).config
@@ -212,10 +230,14 @@ def _create(registry_dir: Path, run: FinishedRun, begun: BegunFile, options: Wor
         config_id=config.config_id or run.summary.env or behavior,
         world=TypeAdapter(BegunFile).dump_python(begun, mode="json"),
     )
-    PromotionRegistry.create(registry_dir, settings)
+    return PromotionRegistry.create(registry_dir, settings)
 
 
-def _arena(registry: PromotionRegistry, options: WorldOptions) -> Arena:
+def _arena(
+    registry: PromotionRegistry,
+    options: WorldOptions,
+    on_scores: Callable[[EpisodeScores, EpisodeScores], None],
+) -> Arena:
     settings = registry.state().settings
     origin = registry.path / JOURNAL_NAME
     begun = parse_record(TypeAdapter(BegunFile), canonical_json(dict(settings.world)), file=origin)
@@ -232,6 +254,7 @@ def _arena(registry: PromotionRegistry, options: WorldOptions) -> Arena:
         evaluator=Evaluator(worlds.make_scored, config=bridge, seed=seed, num_worlds=num_worlds),
         specs=specs,
         world_sha256=str(begun.config_sha256),
+        on_scores=on_scores,
     )
 
 

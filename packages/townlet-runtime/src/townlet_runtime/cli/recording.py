@@ -145,6 +145,7 @@ def recorder_of(
     guardrails: Sequence[Guardrail],
     *,
     state_size: int = 0,
+    numbers_policies: bool = False,
 ) -> TrajectoryService:
     """Return a recorder of one group, whose schema has a mask where the world shows one, and all names.
 
@@ -154,6 +155,7 @@ def recorder_of(
         controller: its script, which names the proposers.
         guardrails: its own, which name the reasons of vetoes.
         state_size: numbers of its policy's memory, which is recorded before every tick.
+        numbers_policies: whether it is recorded which policy proposed, where one may follow another.
     """
     schema = schema_of(
         spec,
@@ -161,6 +163,7 @@ def recorder_of(
         proposers=proposers_of(controller),
         veto_reasons=veto_reasons_of(guardrails),
         state_size=state_size,
+        numbers_policies=numbers_policies,
     )
     return TrajectoryService(schema, max_rows=MAX_ROWS, on_full="raise")
 

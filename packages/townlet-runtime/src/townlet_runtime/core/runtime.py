@@ -27,7 +27,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.acting import ActingPolicy
 from townlet_runtime.simulation.intake import KnownIds
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.recorded import POLICY_STATE, recorded_observations, state_size_of
+from townlet_runtime.simulation.recorded import POLICY_NUMBER, recorded_observations, state_size_of
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor
@@ -100,14 +100,14 @@ class BatchRuntime(PossessionById, Readings):
         self.names = names_of(spec, self._bridge)
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
-        self._recorded_state = 0 if service is None else state_size_of(service.schema)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
         self._acting = ActingPolicy(
             spec,
             asks_values=service is not None if asks_values is None else asks_values,
-            recorded_state=self._recorded_state,
+            recorded_state=0 if service is None else state_size_of(service.schema),
+            records_number=service is not None and POLICY_NUMBER in service.schema.decisions,
         )
         self.decided: Decided | None = None
         self._pending = False
@@ -179,7 +179,7 @@ class BatchRuntime(PossessionById, Readings):
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        remembered = {POLICY_STATE: self._acting.state_of(observed.slots)} if self._recorded_state else {}
+        remembered = self._acting.recorded(observed.slots)
         if proposals is None:
             proposals = self._acting.propose(
                 observed, seed=self._seed, tick=tick, greedy=self._greedy, temperatures=self.temperatures
@@ -190,9 +190,7 @@ class BatchRuntime(PossessionById, Readings):
             name_agent(error, observed)
             raise
         if self._service is not None:
-            columns = decisions.columns()
-            columns.update(remembered)
-            self._service.record_decisions(columns)
+            self._service.record_decisions({**decisions.columns(), **remembered})
         self._switches.note(observed.slots, decisions.action)
         self.decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
@@ -263,6 +261,11 @@ class BatchRuntime(PossessionById, Readings):
     def active_policy_hash(self) -> str | None:
         """Return the digest of the policy that proposes; None without a policy, or where it has none."""
         return self._acting.digest
+
+    @property
+    def policy_hashes(self) -> tuple[str | None, ...]:
+        """Digests of all policies so far; a recorded `policy_number` is a place among them."""
+        return tuple(self._acting.digests)
 
     def set_policy_hash(self, digest: str | None) -> None:
         """Name the policy that proposes, where it has no digest of its own."""

@@ -18,6 +18,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.history import WORLD
 from townlet_runtime.live.messages import Message, MessageError
 from townlet_runtime.live.stage import Stage
+from townlet_runtime.live.teaching.teacher import Teacher
 from townlet_runtime.live.wire import finite
 from townlet_runtime.simulation.interface import Observed
 from townlet_trajectory import EpisodeLabel
@@ -55,6 +56,16 @@ class Answering(Protocol):
         """The same in ticks."""
         ...
 
+    @property
+    def recording(self) -> dict[str, Any] | None:
+        """What is recorded, and how much of it people decided; None: nothing."""
+        ...
+
+    @property
+    def teach(self) -> dict[str, Any] | None:
+        """How a lesson stands; None: nobody learns here."""
+        ...
+
     def possessed_by(self) -> dict[str, str | None]:
         """The name of the person by id of the agent, of all agents that somebody possesses."""
         ...
@@ -82,10 +93,15 @@ class Desk:
     Args:
         stage: the world.
         has_policy: whether there is one that decisions could be given to.
+        teacher: has lessons learned; None: nobody learns here.
+        recorded_at: where what happens is recorded; None: it is not.
     """
 
-    def __init__(self, stage: Stage, *, has_policy: bool) -> None:
+    def __init__(
+        self, stage: Stage, *, has_policy: bool, teacher: Teacher | None = None, recorded_at: str | None = None
+    ) -> None:
         self._stage, self._has_policy = stage, has_policy
+        self._teacher, self._recorded_at = teacher, recorded_at
         self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
             "play": self._play,
             "pause": self._pause,
@@ -104,6 +120,9 @@ class Desk:
             "mark": self._mark,
             "again": self._again,
             "seek": self._seek,
+            "teach": self._teach,
+            "teach_stop": self._teach_stop,
+            "swap": self._swap,
         }
 
     async def do(self, person: Person, message: Message) -> dict[str, Any]:
@@ -119,16 +138,34 @@ class Desk:
         """What is possible in this world."""
         runtimes = self._stage.runtimes.values()
         return {
-            "ratio": self._has_policy,
+            "ratio": self._has_policy or self._learned,
             "possess": True,
             "step": True,
             "reset": True,
             "seek": False,
             "again": self._stage.can_save,
             "label": any(runtime.service is not None for runtime in runtimes),
-            "teach": False,
-            "swap": False,
+            "teach": self._teacher is not None,
+            "swap": self._teacher is not None,
         }
+
+    @property
+    def _learned(self) -> bool:
+        """Whether a policy acts that was learned here."""
+        return any(runtime.active_policy_hash() is not None for runtime in self._stage.runtimes.values())
+
+    @property
+    def recording(self) -> dict[str, Any] | None:
+        """Where what happens is recorded, and how much of it people decided; None where it is not recorded."""
+        if self._recorded_at is None:
+            return None
+        shown = self._stage.shown
+        return {"path": self._recorded_at, "episodes": shown.episodes, "demonstrated_steps": shown.steps}
+
+    @property
+    def teach(self) -> dict[str, Any] | None:
+        """How a lesson stands; None where nobody learns."""
+        return None if self._teacher is None else self._teacher.state()
 
     def possessed_by(self) -> dict[str, str | None]:
         """The name of the person by id of the agent, of all agents that somebody possesses."""
@@ -313,6 +350,24 @@ class Desk:
 
     async def _seek(self, person: Person, message: Message) -> dict[str, Any]:
         raise MessageError("a world that lives has no ticks to go to; those of a record have")
+
+    async def _teach(self, person: Person, message: Message) -> dict[str, Any]:
+        await asyncio.to_thread(self._school().begin, message["method"])
+        return {}
+
+    async def _teach_stop(self, person: Person, message: Message) -> dict[str, Any]:
+        await asyncio.to_thread(self._school().stop)
+        return {}
+
+    async def _swap(self, person: Person, message: Message) -> dict[str, Any]:
+        decide = self._school().decide
+        await asyncio.to_thread(decide, message["digest"], approve=message["approve"], by=person.name)
+        return {}
+
+    def _school(self) -> Teacher:
+        if self._teacher is None:
+            raise MessageError("nobody learns here; see --teach")
+        return self._teacher
 
 
 def legal_for(observed: Observed | None, agent_id: str) -> NDArray[np.bool_] | None:

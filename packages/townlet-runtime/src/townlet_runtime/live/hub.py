@@ -18,6 +18,7 @@ from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_m
 from townlet_runtime.live.run_feed import Place, RunFeed
 from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
 from townlet_runtime.live.wire import chart_message, frame_bytes, padded, picture_bytes, scene_message
+from townlet_trajectory import TrajectoryError
 
 if TYPE_CHECKING:
     from townlet_runtime.drawing.scene import Scene
@@ -186,7 +187,7 @@ class Hub:
                 continue
             try:
                 answer = await self._desk.do(client, message)
-            except (TownletError, BehaviorError) as error:
+            except (TownletError, BehaviorError, TrajectoryError) as error:
                 client.say({"type": "reply", "to": message.id, "ok": False, "error": str(error)})
                 continue
             client.say({"type": "reply", "to": message.id, "ok": True, **answer})
@@ -301,9 +302,9 @@ class Hub:
             "policy": self._stage.policy,
             "kept": self._stage.kept,
             "replay": self._stage.span,
-            "recording": None,
+            "recording": self._desk.recording,
             "people": [{"name": name, "agents": agents} for name, agents in sorted(people.items())],
-            "teach": None,
+            "teach": self._desk.teach,
         }
         if state != self._state:
             self._state, self._state_version = state, self._state_version + 1

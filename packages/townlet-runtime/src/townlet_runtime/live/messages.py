@@ -74,6 +74,12 @@ def _one_of(*names: str) -> _Check:
     return check
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise MessageError("expected true or false")
+    return value
+
+
 def _or_null(check: _Check) -> _Check:
     return lambda value: None if value is None else check(value)
 
@@ -107,6 +113,9 @@ _KINDS: Mapping[str, Mapping[str, _Check]] = {
     "mark": {},
     "again": {},
     "seek": {"tick": _whole(0, 2**53 - 1)},
+    "teach": {"method": _one_of("bc", "dagger")},
+    "teach_stop": {},
+    "swap": {"digest": _text, "approve": _flag},
 }
 """Fields of each message, all of them needed."""
 

@@ -187,6 +187,16 @@ class ReplayDesk:
     def lease_ticks(self) -> int:
         return 0
 
+    @property
+    def recording(self) -> None:
+        """Nothing is recorded."""
+        return None
+
+    @property
+    def teach(self) -> None:
+        """Nobody learns here."""
+        return None
+
     def possessed_by(self) -> dict[str, str | None]:
         """Nobody possesses an agent of a record now."""
         return {}

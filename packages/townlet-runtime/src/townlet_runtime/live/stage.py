@@ -23,7 +23,9 @@ from townlet_runtime.drawing.scene import (
 from townlet_runtime.errors import SimulationError, TownletError
 from townlet_runtime.live.history import WORLD, History
 from townlet_runtime.live.player import Player, Snapshot
+from townlet_runtime.live.teaching.demonstrations import ShownCount
 from townlet_runtime.live.wire import group_document
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, first_spec
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
@@ -40,7 +42,9 @@ class _Mark:
     next_ticks: Mapping[str, int]
     """Decided next, by group."""
     recorded: Mapping[str, int]
-    """Batches that were put aside before, by group that is recorded."""
+    """Batches of this beginning that were put aside before, by group that is recorded."""
+    shown: ShownCount
+    """What people had decided."""
 
 
 class Stage(Player):
@@ -78,10 +82,15 @@ class Stage(Player):
         self._drawable = drawable_of(simulation)
         self._plain = plain_scene(sum(spec.capacity for spec in simulation.specs.values()))
         self._mark: _Mark | None = None
-        self._aside: dict[str, list[TrajectoryBatch]] = {
+        self._aside: dict[str, list[list[TrajectoryBatch]]] = {
             group: [] for group, runtime in runtimes.items() if runtime.service is not None
         }
+        """Batches of each beginning of the world, by group that is recorded."""
         self._max_rows = max_rows
+        self.acting: dict[str, FilePolicy] = {}
+        """Policies that were let act here, by group."""
+        self.shown = ShownCount()
+        """What people have decided, of a world that is recorded."""
         self._begin(seed)
 
     @property
@@ -148,7 +157,8 @@ class Stage(Player):
             state=state,
             tick=self.history.tick,
             next_ticks={group: runtime.tick for group, runtime in self.runtimes.items()},
-            recorded={group: len(batches) for group, batches in self._aside.items()},
+            recorded={group: len(beginnings[-1]) for group, beginnings in self._aside.items()},
+            shown=self.shown.copy(),
         )
         return self.history.tick
 
@@ -164,8 +174,8 @@ class Stage(Player):
         mark = self._mark
         if mark is None:
             raise SimulationError("no state was kept to go back to")
-        for group, batches in self._aside.items():
-            del batches[mark.recorded[group] :]
+        for group, beginnings in self._aside.items():
+            del beginnings[-1][mark.recorded[group] :]
             if (service := self.runtimes[group].service) is not None:
                 service.reset(next_tick=mark.next_ticks[group])
         try:
@@ -177,20 +187,48 @@ class Stage(Player):
             for agent, owner in runtime.possessors(world=WORLD).items():
                 runtime.release_possession(agent, world=WORLD, owner=owner)
         self.history.cut(max(mark.next_ticks.values()))
+        self.shown = mark.shown.copy()
         return self.history.tick
 
     def recorded(self) -> dict[str, TrajectoryBatch]:
         """Return everything that was recorded so far, by group; none of groups that are not recorded."""
         self._put_aside()
-        whole = {group: TrajectoryBatch.concatenate(batches) for group, batches in self._aside.items() if batches}
-        return {group: joined(batch) for group, batch in whole.items()}
+        return {
+            group: joined(TrajectoryBatch.concatenate([batch for batches in beginnings for batch in batches]))
+            for group, beginnings in self._aside.items()
+            if any(beginnings)
+        }
+
+    def recorded_so_far(self) -> dict[str, list[TrajectoryBatch]]:
+        """Return copies of what was recorded so far, a batch for each beginning of the world, by group.
+
+        The recorders keep it, so that episodes that go on can still be labelled as a whole.
+        """
+        found: dict[str, list[TrajectoryBatch]] = {}
+        for group, (*before, now) in self._aside.items():
+            going_on = [*now, self.runtimes[group].collect_trajectory(clear=False)]
+            found[group] = [joined(TrajectoryBatch.concatenate(each)) for each in (*before, going_on) if each]
+        return found
+
+    def let_act(self, group: str, policy: FilePolicy) -> None:
+        """Let another policy propose in a group from the next decision on; it gets all decisions where none did before.
+
+        Raises:
+            SimulationError: if it was made for other actions or observations.
+        """
+        runtime = self.runtimes[group]
+        first = runtime.active_policy_hash() is None
+        runtime.set_policy(policy)
+        self.acting[group] = policy
+        if first:
+            self.set_ratio(1.0)
 
     def _put_aside(self) -> None:
         """Take what was recorded out of the recorders, which go on from here."""
-        for group, batches in self._aside.items():
+        for group, beginnings in self._aside.items():
             batch = self.runtimes[group].collect_trajectory()
             if len(batch):
-                batches.append(batch)
+                beginnings[-1].append(batch)
 
     def _publish(self) -> None:
         observed = {group: runtime.observed for group, runtime in self.runtimes.items()}
@@ -226,9 +264,11 @@ class Stage(Player):
         return self._plain, drawing, picture if isinstance(picture, np.ndarray) else None
 
     def _require_room(self) -> None:
-        for group, batches in self._aside.items():
+        for group, beginnings in self._aside.items():
             service = self.runtimes[group].service
-            known = sum(batch.num_steps for batch in batches) + (0 if service is None else service.num_rows)
+            known = sum(batch.num_steps for batches in beginnings for batch in batches) + (
+                0 if service is None else service.num_rows
+            )
             if self._max_rows is not None and known + self.simulation.specs[group].capacity > self._max_rows:
                 raise SimulationError(f"the recording is full: it has room for {self._max_rows:,} steps of agents")
 
@@ -240,9 +280,14 @@ class Stage(Player):
         """
         self._require_room()
         self.history.record(self.loop.step())
+        if self._aside:
+            self.shown.count(runtime.decided for runtime in self.runtimes.values())
 
     def _begin(self, seed: int) -> None:
         self.seed = seed
+        self.shown.begin()
+        for beginnings in self._aside.values():
+            beginnings.append([])
         self.loop.reset(seed)
         self.history.cut(0)
         self._mark = None

@@ -23,6 +23,7 @@ from townlet_runtime.policy.drawing import (
 )
 from townlet_runtime.policy.policy import MadeForSpec, distribution_of, is_recurrent, memory_size, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
+from townlet_runtime.simulation.recorded import POLICY_NUMBER, POLICY_STATE
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional, RecurrentActor
 
@@ -119,22 +120,37 @@ class ActingPolicy:
         asks_values: whether values are needed; where not, a policy that can leave them out does.
         recorded_state: numbers of recurrent state that are recorded of each agent, which every policy must have then;
             0: it is not recorded.
+        records_number: whether it is recorded which policy proposed.
     """
 
-    def __init__(self, spec: SimulationSpec, *, asks_values: bool, recorded_state: int = 0) -> None:
+    def __init__(
+        self, spec: SimulationSpec, *, asks_values: bool, recorded_state: int = 0, records_number: bool = False
+    ) -> None:
         self._spec = spec
         self._num_outputs = None if spec.actions is None else spec.actions.num_outputs
         self._distribution: Distribution = "clipped"
         self._asks_values = asks_values
         self._recorded_state = recorded_state
-        self.digest: str | None = None
-        """Names the policy."""
+        self._records_number, self._number = records_number, 0
+        self.digests: list[str | None] = []
+        """Names of the policies that were set so far, each once, in the order in which they came."""
         self._given: tuple[AnyActor | None, AnyActor | None] = None, None
         """The last policy that was set, and what is asked in its place."""
         # One of them at most; told apart once, because asking a protocol is slow.
         self._stateless: Actor | None = None
         self._recurrent: RecurrentActor | None = None
         self._state: NDArray[np.float32] = np.zeros((spec.capacity, recorded_state), np.float32)
+
+    @property
+    def digest(self) -> str | None:
+        """Names the policy."""
+        return self.digests[self._number] if self.digests else None
+
+    @digest.setter
+    def digest(self, digest: str | None) -> None:
+        if digest not in self.digests:
+            self.digests.append(digest)
+        self._number = self.digests.index(digest)
 
     def set_policy(self, policy: AnyActor | None, *, keep_state: bool) -> None:
         """Let another policy propose.
@@ -228,9 +244,15 @@ class ActingPolicy:
             distribution=self._distribution,
         )
 
-    def state_of(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What the policy remembers of the agents in `slots` [N] before it is asked, [N, S]: a copy."""
-        return self._state[slots]
+    def recorded(self, slots: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The columns of a record that say of the agents in `slots` [N] what the policy remembers before it is asked,
+        [N, S], and its place in `digests`, [N]; copies."""
+        columns: dict[str, NDArray[Any]] = {}
+        if self._recorded_state:
+            columns[POLICY_STATE] = self._state[slots]
+        if self._records_number:
+            columns[POLICY_NUMBER] = np.full(len(slots), self._number, np.int32)
+        return columns
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """The agents in `slots` have left: who comes after them begins without memory."""

@@ -254,8 +254,12 @@ def require_new(path: Path) -> None:
     require_writable(path)
 
 
-def require_empty(path: Path) -> None:
+def require_empty(path: Path, *, option: str = "--record") -> None:
     """Refuse a folder that holds something (samples of two recordings must not mix), or that cannot be written to.
+
+    Args:
+        path: of the folder.
+        option: that named it.
 
     Raises:
         RunDirectoryError: names it.
@@ -265,5 +269,5 @@ def require_empty(path: Path) -> None:
     except OSError as error:
         raise RunDirectoryError(path, f"cannot be read: {error.strerror}") from error
     if used:
-        raise RunDirectoryError(path, "exists and is not empty; name another one with --record")
+        raise RunDirectoryError(path, f"exists and is not empty; name another one with {option}")
     require_writable(path)

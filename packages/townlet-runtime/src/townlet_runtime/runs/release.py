@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,16 +72,33 @@ def release_files(run: FinishedRun) -> dict[str, bytes]:
         raise RunDirectoryError(
             run.path, "expected a run in a world: the policy of this one fits none, which is no evidence"
         )
-    files[RELEASE] = readable_json(
+    files[RELEASE] = _record(summary.env, summary.acting, run.policies, summary.weights_sha256)
+    return files
+
+
+def release_of(policies: Mapping[str, FilePolicy], *, acting: Acting) -> dict[str, bytes]:
+    """Return the files of a release made of policies alone, such as one that is known by its file.
+
+    Args:
+        policies: by group of agents.
+        acting: how they are to act.
+    """
+    first = next(iter(policies.values())).card
+    files = {policy_file(group, policies): policy.data for group, policy in policies.items()}
+    return {**files, RELEASE: _record(first.world, acting, policies, first.weights_sha256)}
+
+
+def _record(world: str, acting: Acting, groups: Iterable[str], weights_sha256: str) -> bytes:
+    """`release.json`."""
+    return readable_json(
         {
             "schema_version": 1,
-            "world": summary.env,
-            "acting": summary.acting,
-            "groups": list[JsonValue](sorted(run.policies)),
-            "weights_sha256": summary.weights_sha256,
+            "world": world,
+            "acting": acting,
+            "groups": list[JsonValue](sorted(groups)),
+            "weights_sha256": weights_sha256,
         }
     )
-    return files
 
 
 def read_release(files: Mapping[str, bytes], folder: Path) -> Release:

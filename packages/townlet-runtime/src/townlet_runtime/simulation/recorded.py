@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 POLICY_STATE = "policy_state"
 """Name of the decision column that holds the policy's memory of each agent before the tick, float32 [N, S]."""
+POLICY_NUMBER = "policy_number"
+"""Name of the decision column that says which of `BatchRuntime.policy_hashes` proposed in the tick, int32 [N]."""
 
 Room: TypeAlias = Callable[[int], Mapping[str, NDArray[Any]]]
 """Lends the arrays [N, ...] of N rows, by name, with anything in them."""
@@ -57,6 +59,7 @@ def schema_of(
     proposers: tuple[str, ...] = (SCRIPT,),
     veto_reasons: tuple[str, ...] = (),
     state_size: int = 0,
+    numbers_policies: bool = False,
 ) -> TrajectorySchema:
     """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
     `reward_TERM` for each named part of the reward; features have the names that the world gives them.
@@ -67,6 +70,7 @@ def schema_of(
         proposers: names of who proposes beside the policy; see `townlet_behavior.proposers_of`.
         veto_reasons: names of the reasons of vetoes; see `townlet_behavior.veto_reasons_of`. Empty: not known.
         state_size: numbers S of the policy's memory before each tick, the column `policy_state`; 0: no such column.
+        numbers_policies: whether there is a column `policy_number`, for worlds in which one policy follows another.
 
     Raises:
         SimulationError: if actions are numbers and `masked`: they are bounded, not masked.
@@ -78,10 +82,11 @@ def schema_of(
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(spec.mask_size,))
     terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
     state = {POLICY_STATE: ArraySpec(dtype="float32", shape=(state_size,))} if state_size else {}
+    number = {POLICY_NUMBER: ArraySpec(dtype="int32")} if numbers_policies else {}
     actions = recorded_actions(spec)
     return TrajectorySchema(
         observations=observations,
-        decisions=default_decision_columns(actions) | state | terms,
+        decisions=default_decision_columns(actions) | state | number | terms,
         vocabulary=spec.vocabulary.keys,
         proposers=proposers,
         veto_reasons=veto_reasons,

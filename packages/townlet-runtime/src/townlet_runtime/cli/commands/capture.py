@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class Origin:
     """That acted, by group of agents; None: the script alone."""
     ticks: int
     seed: int
+    hashes: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """By group, the policies that acted one after the other; a recorded `policy_number` is a place among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +234,8 @@ def _info(origin: Origin, group: str) -> DatasetInfo:
         "config": noted(origin.config),
         "ticks": origin.ticks,
     }
+    if len(hashes := origin.hashes.get(group, ())) > 1:
+        notes["policies"] = list[JsonValue](hashes)
     return DatasetInfo(
         group=group, seeds={"world": origin.seed}, policies={} if digest is None else {LEARNED: digest}, notes=notes
     )

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import webbrowser
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
 from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
-from townlet_runtime.cli.running.setup import RunOptions, prepared, record_world, require_shares
+from townlet_runtime.cli.running.school import require_training, school_of
+from townlet_runtime.cli.running.setup import PreparedWorld, RunOptions, prepared, record_world, require_shares
 from townlet_runtime.errors import TownletError
 from townlet_trajectory import TrajectoryError
 
+if TYPE_CHECKING:
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.stage import Stage
 
-def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
+
+def serve_live(options: RunOptions, page: LiveOptions, teach: Path | None, console: Console) -> int:
     """Serve the page until a signal comes, and return the exit code.
 
     Args:
         options: of the world, its policy and its recording.
         page: where and how it is served.
+        teach: folder of lessons; None: nobody learns.
         console: of the command.
 
     Raises:
@@ -28,11 +38,12 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
     """
     require_shares(options)
     imports_of_live()
-    from townlet_runtime.live.desk import Desk
     from townlet_runtime.live.hub import Hub
     from townlet_runtime.live.serve import served
     from townlet_runtime.live.stage import Stage
 
+    if teach is not None:
+        require_training()
     world = prepared(options, console)
     with closing(world.simulation):
         stage = Stage(
@@ -43,9 +54,12 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
             max_rows=MAX_ROWS,
         )
         failed = False
-        desk = Desk(stage, has_policy=world.setup.policies is not None and not world.setup.drawn)
         warn_of_network(page, console)
-        with served(Hub(stage, desk), host=page.host, port=page.port) as address, stop_on_signals() as stop:
+        with (
+            _desk_of(stage, world, options, teach) as desk,
+            served(Hub(stage, desk), host=page.host, port=page.port) as address,
+            stop_on_signals() as stop,
+        ):
             console.note(f"open {address}")
             if page.opens:
                 webbrowser.open(address)
@@ -56,5 +70,33 @@ def serve_live(options: RunOptions, page: LiveOptions, console: Console) -> int:
                 console.error(one_line(error))
                 failed = True
         if options.record is not None and (batches := stage.recorded()):
-            record_world(world, options.record, batches, console, ticks=stage.history.tick + 1)
+            record_world(_as_it_ended(world, stage), options.record, batches, console, ticks=stage.history.tick + 1)
     return ENVIRONMENT_FAILED if failed else stop.code
+
+
+@contextmanager
+def _desk_of(stage: Stage, world: PreparedWorld, options: RunOptions, teach: Path | None) -> Iterator[Desk]:
+    """Give what people may do; a lesson that is being learned ends with the block."""
+    from townlet_runtime.live.desk import Desk
+    from townlet_runtime.live.teaching.teacher import Teacher
+
+    teacher = None if teach is None else Teacher(stage, school_of(world, teach, options.policy))
+    place = None if teach is None else str(teach)
+    desk = Desk(
+        stage,
+        has_policy=world.setup.policies is not None and not world.setup.drawn,
+        teacher=teacher,
+        recorded_at=place if options.record is None else options.record.place,
+    )
+    try:
+        yield desk
+    finally:
+        if teacher is not None:
+            teacher.close()
+
+
+def _as_it_ended(world: PreparedWorld, stage: Stage) -> PreparedWorld:
+    """The world with the policies that acted in it at last."""
+    if not stage.acting:
+        return world
+    return replace(world, setup=replace(world.setup, policies={**(world.setup.policies or {}), **stage.acting}))

@@ -32,6 +32,15 @@ HELP = (
 )
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="To listen at; another one opens the world to the network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="To listen at; 0: one that is free.")]
+TeachDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--teach",
+        metavar="DIR",
+        help="Learn from what people show: new or empty folder of lessons and releases. Needs the extra `training`.",
+        show_default=False,
+    ),
+]
 OpenPage = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 Replay = Annotated[
@@ -56,6 +65,7 @@ def live(
     ratio: Ratio = None,
     ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
+    teach: TeachDir = None,
     host: Host = "127.0.0.1",
     port: Port = DEFAULT_PORT,
     open_page: OpenPage = False,
@@ -72,7 +82,7 @@ def live(
     if replay is not None:
         from townlet_runtime.cli.running.replay import ReplayOptions, require_unchanged, serve_replay
 
-        require_unchanged(world, {"--policy": policy, "--ratio": ratio, "--record": record})
+        require_unchanged(world, {"--policy": policy, "--ratio": ratio, "--record": record, "--teach": teach})
         pace = ticks_per_second
         asked = ReplayOptions(
             record=replay, config=config, world=world, ticks_per_second=pace, seed=seed, settings=said
@@ -84,6 +94,8 @@ def live(
         require_policy(policy)
     if record is not None and ":" not in record:
         require_empty(Path(record))
+    if teach is not None:
+        require_empty(teach, option="--teach")
     from townlet_runtime.cli.recording import parse_target
     from townlet_runtime.cli.running.live import serve_live
     from townlet_runtime.cli.running.pictures import PIXELS
@@ -101,5 +113,6 @@ def live(
         picture=PIXELS,
         seed=seed,
         settings=said,
+        keeps=teach is not None,
     )
-    return serve_live(options, page, console)
+    return serve_live(options, page, teach, console)

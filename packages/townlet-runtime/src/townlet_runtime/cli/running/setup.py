@@ -49,6 +49,8 @@ class RunOptions:
     stream_telemetry: bool = False
     telemetry: str | None = None
     telemetry_every: int | None = None
+    keeps: bool = False
+    """Whether what happens is recorded in memory to learn from, also where it is written nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +179,7 @@ def record_world(
         policies=world.setup.policies,
         ticks=ticks,
         seed=world.seed,
+        hashes={group: runtime.policy_hashes for group, runtime in world.setup.runtimes.items()},
     )
     places = write_recording(target, batches, world.simulation.specs, origin)
     for place in places:
@@ -203,7 +206,7 @@ def _set_up(
     specs = simulation.specs
     if named is not None:
         named.require_fit(specs)
-    recording = options.record is not None
+    recording = options.record is not None or options.keeps
     if options.record is not None:
         options.record.require(worlds.environment, is_town=worlds.towns is not None)
         require_room(ticks, specs, option="--record", remedy="--ticks")
@@ -227,6 +230,7 @@ def _set_up(
                 script[group],
                 guardrails[group],
                 state_size=0 if policies is None else memory_size(policies.get(group)),
+                numbers_policies=options.keeps,
             )
             for group, spec in specs.items()
         }

@@ -56,6 +56,8 @@ class TrainOptions:
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
     run: RunOptions = field(default_factory=RunOptions)
+    compares: bool = True
+    """Whether the policy is compared with the behaviors of the world, and tries to replace the script."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -107,6 +109,8 @@ class TrainPlan:
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
+    compares: bool
+    """As in `TrainOptions`."""
     page_port: int | None = None
     """Of the page on the run; None: there is none."""
     threads: int = 1
@@ -164,6 +168,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
         page_port=options.run.page_port,
+        compares=options.compares,
     )
 
 
@@ -209,7 +214,7 @@ def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[
         preset_name=config.preset,
         mode=plan.mode,
         seed=plan.seed,
-        behaviors=plan.behaviors,
+        behaviors=plan.behaviors if plan.compares else (),
     )
     if initial is not None:
         training = with_network(config, training, initial)

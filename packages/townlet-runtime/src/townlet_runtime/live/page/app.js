@@ -625,13 +625,13 @@
       canvas.addEventListener("focus", () => this.point(this.x.length - 1));
       canvas.addEventListener("keydown", (event) => {
         const last = this.x.length - 1;
-        const at = this.cursor ?? last;
+        const at2 = this.cursor ?? last;
         const page = Math.max(1, Math.round(last / 10));
         const goals = {
-          ArrowLeft: at - 1,
-          ArrowRight: at + 1,
-          PageDown: at - page,
-          PageUp: at + page,
+          ArrowLeft: at2 - 1,
+          ArrowRight: at2 + 1,
+          PageDown: at2 - page,
+          PageUp: at2 + page,
           Home: 0,
           End: last
         };
@@ -969,6 +969,7 @@
         ratio.show(Math.round(100 * state2.ratio));
         showSpeed();
         this.showKept(state2.kept);
+        byId("ratio-part", HTMLElement).hidden = !(model.hello?.can.ratio === true || state2.policy !== null && model.hello?.script === true);
         if (state2.replay !== null) {
           set(place.slider, "min", state2.replay.first);
           set(place.slider, "max", state2.replay.last);
@@ -1041,8 +1042,8 @@
       }
       const keys = this.possession.keysOf(group2);
       this.choices = choicesOf(group2).map((name, index) => {
-        const at = group2.parts === null ? -1 : name.indexOf("=");
-        const part = at < 0 ? null : name.slice(0, at);
+        const at2 = group2.parts === null ? -1 : name.indexOf("=");
+        const part = at2 < 0 ? null : name.slice(0, at2);
         return { index, name, part, label: name, key: keys[index] ?? null };
       });
       for (const [part, values] of Object.entries(group2.parts ?? {})) this.parts.set(part, values[0] ?? "");
@@ -1120,13 +1121,13 @@
         const name = box.names[index] ?? `number ${index}`;
         const middle = (low + high) / 2;
         const slider = make("input", { type: "range", min: low, max: high, step: (high - low) / 200, value: middle });
-        const shown = make("output", {}, round(middle));
+        const shown2 = make("output", {}, round(middle));
         slider.addEventListener("input", () => {
-          say(shown, round(Number(slider.value)));
+          say(shown2, round(Number(slider.value)));
           tell();
         });
         this.sliders.push(slider);
-        this.element.append(make("label", { class: "number" }, make("span", {}, name), slider, shown));
+        this.element.append(make("label", { class: "number" }, make("span", {}, name), slider, shown2));
       });
     }
   };
@@ -1253,8 +1254,8 @@
       const ticks = this.strip?.ticks ?? [];
       const last = ticks.length - 1;
       if (last < 0) return;
-      const at = Math.max(0, Math.min(last, index));
-      this.back = at === last ? null : ticks[at] ?? null;
+      const at2 = Math.max(0, Math.min(last, index));
+      this.back = at2 === last ? null : ticks[at2] ?? null;
       this.look(this.back);
       this.draw();
     }
@@ -1549,10 +1550,10 @@
     }
     showSeen(agent2) {
       const numbers = agent2.explanation?.saw.numbers ?? [];
-      const shown = this.all ? numbers : numbers.slice(0, FIRST);
+      const shown2 = this.all ? numbers : numbers.slice(0, FIRST);
       const largest = Math.max(1e-9, ...numbers.map((one) => Math.abs(one.value)));
       this.sees.update(
-        shown.map((one) => {
+        shown2.map((one) => {
           const away = one.deviations;
           const words = away === null ? round(one.value) : `${round(one.value)}  ${away > 0 ? "+" : ""}${away.toFixed(1)} σ`;
           return { name: one.name, share: away === null ? one.value / largest : away / 4, words };
@@ -1654,10 +1655,10 @@
       }
       list2.addEventListener("keydown", (event) => {
         const open = this.tabs.filter((tab2) => !tab2.hidden);
-        const at = open.findIndex((tab2) => tab2 === document.activeElement);
-        const goals = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: open.length - 1 };
+        const at2 = open.findIndex((tab2) => tab2 === document.activeElement);
+        const goals = { ArrowRight: at2 + 1, ArrowLeft: at2 - 1, Home: 0, End: open.length - 1 };
         const goal = goals[event.key];
-        if (at < 0 || goal === void 0) return;
+        if (at2 < 0 || goal === void 0) return;
         event.preventDefault();
         const tab = open[(goal + open.length) % open.length];
         if (tab === void 0) return;
@@ -1690,17 +1691,19 @@
 
   // src/panels/teach.ts
   var PHASES = {
-    idle: "Not begun",
-    training: "Training in the background",
-    judging: "Being compared with the present policy",
-    ready: "Waiting for your decision",
-    failed: "Failed"
+    idle: "Nothing is being learned",
+    training: "Learning in the background",
+    judging: "Being compared with who decides now",
+    ready: "Done",
+    failed: "It failed; the world goes on"
   };
+  var STEPS = ["show", "training", "judging", "ready"];
   function teachPanel(model, desk) {
     const begin = byId("teach-begin", HTMLButtonElement);
     const stop = byId("teach-stop", HTMLButtonElement);
-    const method = byId("teach-method", HTMLSelectElement);
-    begin.addEventListener("click", () => void desk.ask("teach", { method: method.value }, "Teaching has begun."));
+    const results = new Results();
+    const method = () => document.querySelector("input[name=teach-method]:checked")?.value ?? "bc";
+    begin.addEventListener("click", () => void desk.ask("teach", { method: method() }, "Teaching has begun."));
     stop.addEventListener("click", () => void desk.ask("teach_stop", {}, "Teaching was stopped."));
     const decide = (approve) => {
       const digest = model.state?.teach?.digest ?? null;
@@ -1714,43 +1717,104 @@
       const phase = teach2?.phase ?? "idle";
       const busy = phase === "training" || phase === "judging";
       const steps2 = state2.recording?.demonstrated_steps ?? 0;
-      say(
-        byId("teach-steps", HTMLElement),
-        state2.recording === null ? "Nothing is recorded, so nothing can be learned from." : `${steps2} demonstrated steps in this sitting.`
-      );
+      say(byId("teach-shown", HTMLElement), shown(state2));
+      methods(state2.policy !== null, model.hello?.script ?? false);
+      if (busy && document.activeElement === begin) stop.focus();
       begin.disabled = busy || steps2 === 0;
-      stop.disabled = !busy;
+      stop.hidden = !busy;
+      say(byId("teach-why", HTMLElement), steps2 === 0 ? "Nobody has shown anything yet: take an agent over and act." : "");
+      at(phase === "idle" || phase === "failed" ? "show" : phase);
+      byId("teach-lesson", HTMLElement).hidden = teach2 === null || phase === "idle" && teach2.line === null;
       say(byId("teach-phase", HTMLElement), PHASES[phase]);
       const bar = byId("teach-progress", HTMLProgressElement);
       bar.hidden = !busy;
       if (teach2?.progress === null || teach2?.progress === void 0) bar.removeAttribute("value");
       else bar.value = teach2.progress;
       say(byId("teach-line", HTMLElement), teach2?.line ?? "");
-      const results = byId("teach-results", HTMLElement);
-      results.replaceChildren(...teach2 === null ? [] : facts(teach2));
-      byId("swap", HTMLElement).hidden = !(phase === "ready" && (teach2?.digest ?? null) !== null && model.hello?.can.swap === true);
+      set(byId("teach-line", HTMLElement), "data-failed", phase === "failed");
+      if (teach2 !== null) results.show(teach2);
+      const waits = phase === "ready" && teach2?.allowed === true && model.hello?.can.swap === true;
+      byId("swap", HTMLElement).hidden = !waits;
+      say(byId("teach-digest", HTMLElement), teach2?.digest?.slice(0, 8) ?? "");
       if (phase !== before) {
         before = phase;
-        if (teach2 !== null) desk.announcer.tell(`Teaching: ${PHASES[phase]}.`);
+        if (teach2 !== null) desk.announcer.tell(`Teaching: ${phase === "ready" ? teach2.verdict ?? PHASES.ready : PHASES[phase]}.`);
       }
     });
   }
-  function facts(teach2) {
-    const found = [];
-    const { agreement, comparison } = teach2;
-    if (agreement !== null) {
-      const was = agreement.before === null ? "" : `, before ${percent(agreement.before)}`;
-      found.push(["Held-out agreement", `${percent(agreement.after)}${was} (${agreement.held_out_steps} steps)`]);
-    }
-    if (comparison !== null) {
-      found.push(["Return", `${round(comparison.after)}, before ${round(comparison.before)}`]);
-      const { difference, low, high, episodes } = comparison;
-      found.push(["Paired difference", `${round(difference)} [${round(low)}, ${round(high)}] over ${episodes} episodes`]);
-    }
-    if (teach2.verdict !== null) found.push(["The gates say", teach2.verdict]);
-    if (teach2.digest !== null) found.push(["Policy", teach2.digest.slice(0, 12)]);
-    return found.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+  function shown(state2) {
+    if (state2.recording === null) return "nothing is recorded";
+    const { demonstrated_steps: steps2, episodes } = state2.recording;
+    return `${steps2.toLocaleString("en")} ${steps2 === 1 ? "step" : "steps"} in ${episodes} ${episodes === 1 ? "episode" : "episodes"}`;
   }
+  function methods(hasPolicy, hasScript) {
+    const beginning = hasPolicy ? "begins with the present policy" : hasScript ? "begins with a clone of the script" : "there is neither a policy nor a script to begin with";
+    say(byId("teach-dagger", HTMLElement), `${beginning}, then learns what you show`);
+    say(byId("teach-bc", HTMLElement), hasPolicy ? "the same: there is a policy to begin with" : "begins with nothing: show much, of everything");
+    const dagger = document.querySelector("input[name=teach-method][value=dagger]");
+    if (dagger === null) return;
+    dagger.disabled = !hasPolicy && !hasScript;
+    if (dagger.disabled && dagger.checked) document.querySelector("input[name=teach-method][value=bc]")?.click();
+  }
+  function at(step) {
+    const now = STEPS.indexOf(step);
+    for (const element of document.querySelectorAll("#teach-steps li")) {
+      const place = STEPS.indexOf(element.getAttribute("data-step") ?? "");
+      set(element, "aria-current", place === now ? "step" : null);
+      set(element, "data-done", place < now);
+    }
+  }
+  var Results = class {
+    agreement = new Bars("Agreement with the held-out steps");
+    returns = new Bars("Mean returns");
+    interval = make("div", { class: "interval", role: "img" }, make("span", { class: "zero" }), make("span", { class: "span" }), make("span", { class: "mean" }));
+    words = make("p", { class: "quiet" });
+    constructor() {
+      byId("teach-agreement", HTMLElement).append(this.agreement.element);
+      byId("teach-comparison", HTMLElement).append(this.returns.element, this.interval, this.words);
+    }
+    show(teach2) {
+      const { agreement, comparison, verdict } = teach2;
+      byId("teach-agreement", HTMLElement).hidden = agreement === null;
+      if (agreement !== null) {
+        const held = agreement.held_out_steps;
+        say(byId("teach-held", HTMLElement), `share of ${held.toLocaleString("en")} held-out ${held === 1 ? "step" : "steps"}`);
+        const { before, after } = agreement;
+        const bars = [{ name: "new policy", share: after, words: percent(after), colour: "by-learned" }];
+        if (before !== null) bars.unshift({ name: "who decides now", share: before, words: percent(before), colour: "by-only" });
+        this.agreement.update(bars);
+      }
+      byId("teach-comparison", HTMLElement).hidden = comparison === null;
+      if (comparison !== null) {
+        say(byId("teach-episodes", HTMLElement), `of ${comparison.episodes} episodes, the same for both`);
+        const most = Math.max(Math.abs(comparison.before), Math.abs(comparison.after), 1e-9);
+        const length = (value) => Math.abs(value) / most;
+        this.returns.update([
+          { name: "who decides now", share: length(comparison.before), words: round(comparison.before), colour: "by-only" },
+          { name: "new policy", share: length(comparison.after), words: round(comparison.after), colour: "by-learned" }
+        ]);
+        this.showInterval(comparison);
+      }
+      const line = byId("teach-verdict", HTMLElement);
+      line.hidden = verdict === null;
+      say(line, verdict ?? "");
+      set(line, "data-passed", teach2.verdict === null ? null : String(verdict?.startsWith("PROMOTE") ?? false));
+    }
+    showInterval({ difference, low, high }) {
+      const reach = 1.1 * Math.max(Math.abs(low), Math.abs(high), 1e-9);
+      const place = (value) => 50 + 50 * value / reach;
+      const [, span, mean] = this.interval.children;
+      if (!(span instanceof HTMLElement) || !(mean instanceof HTMLElement)) return;
+      span.style.left = `${place(low)}%`;
+      span.style.width = `${Math.max(0.5, place(high) - place(low))}%`;
+      mean.style.left = `${place(difference)}%`;
+      const sign = (value) => `${value > 0 ? "+" : ""}${round(value)}`;
+      const words = `difference ${sign(difference)}, 95 % interval ${sign(low)} to ${sign(high)}`;
+      set(this.interval, "aria-label", words);
+      set(this.interval, "data-side", low > 0 ? "better" : high < 0 ? "worse" : "open");
+      say(this.words, words);
+    }
+  };
 
   // src/panels/training.ts
   var TELLING = [
@@ -1810,14 +1874,14 @@
       say(stage, run2.stage === null ? "The run begins" : STAGES[run2.stage] ?? run2.stage);
       set(stage, "data-stage", run2.stage);
       const steps2 = this.columns[0] === "env_steps" ? this.rows.at(-1)?.[0] : void 0;
-      const facts2 = [
+      const facts = [
         ["Stage", run2.stage],
         ["Share in training", run2.ratio === null ? null : `${Math.round(100 * run2.ratio)} %`],
         ["Updates", run2.updates.toLocaleString("en")],
         ["Steps of the world", steps2 === void 0 || steps2 === null ? null : steps2.toLocaleString("en")],
         ["Time left", run2.left_s === null ? null : duration(run2.left_s)]
       ];
-      const known = facts2.filter((fact) => fact[1] !== null);
+      const known = facts.filter((fact) => fact[1] !== null);
       byId("run-facts", HTMLElement).replaceChildren(
         ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))
       );
@@ -2807,7 +2871,9 @@
       record({ before: number, after: number, difference: number, low: number, high: number, episodes: number })
     ),
     verdict: optional(text),
-    digest: optional(text)
+    digest: optional(text),
+    /** Whether the registry lets it act. */
+    allowed: optional(flag)
   });
   var state = record({
     paused: flag,
@@ -3008,6 +3074,7 @@
     const tabs = new Tabs(byId("tabs", HTMLElement));
     const countDeciders = legend(model, theme);
     model.on("hello", (hello2) => greet(hello2, tabs));
+    model.on("state", (state2) => tellPolicy(state2.policy, model.hello?.mode ?? "live"));
     model.on("selected", (id) => {
       if (id !== null) tabs.show("tab-inspector");
     });
@@ -3069,14 +3136,16 @@
     document.title = `${hello2.world} – Townlet ${MODES[hello2.mode]}`;
     say(byId("world", HTMLElement), hello2.world);
     say(byId("mode", HTMLElement), MODES[hello2.mode]);
-    const none = hello2.mode === "training" ? "the policy of now" : "no learned policy";
-    const policy = hello2.policy === null ? none : `policy ${hello2.policy.slice(0, 8)}`;
-    say(byId("policy", HTMLElement), policy);
+    tellPolicy(hello2.policy, hello2.mode);
     set(document.body, "data-mode", hello2.mode);
     tabs.offer("tab-training", hello2.mode === "training");
     tabs.offer("tab-people", hello2.mode === "live");
     tabs.offer("tab-teach", hello2.can.teach);
     if (hello2.mode === "training") tabs.show("tab-training");
+  }
+  function tellPolicy(digest, mode) {
+    const none = mode === "training" ? "the policy of now" : "no learned policy";
+    say(byId("policy", HTMLElement), digest === null ? none : `policy ${digest.slice(0, 8)}`);
   }
   function openInspector(tabs) {
     tabs.show("tab-inspector");

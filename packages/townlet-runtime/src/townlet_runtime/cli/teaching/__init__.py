@@ -1,0 +1,1 @@
+"""The process of a lesson of `townlet live --teach`."""

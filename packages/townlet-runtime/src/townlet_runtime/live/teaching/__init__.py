@@ -1,0 +1,1 @@
+"""Learning from what people showed: in a process of its own, beside the world that goes on."""
