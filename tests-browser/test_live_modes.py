@@ -39,7 +39,7 @@ def test_a_run_is_seen_while_it_trains(page: Page, tmp_path: Path) -> None:
         stood = tick_of(page)
         page.wait_for_timeout(1000)
         assert tick_of(page) > stood
-        page.locator("#full-speed").check()
+        page.locator("#full-speed").click()
         expect(page.locator("#said")).to_contain_text("at most 60 ticks a second")
         expect(page.locator("#full-speed")).not_to_be_checked()
 
