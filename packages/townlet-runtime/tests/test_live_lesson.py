@@ -107,7 +107,8 @@ def test_what_a_person_showed_is_learned_compared_and_acts(tmp_path: Path) -> No
     assert not number[~after].any() and number[after].all()
     mine = after & (source == Source.LEARNED)
     signs = batch.observations["features"][mine, 0]
-    assert len(signs) > 0 and (batch.columns["action"][mine] == np.where(signs < 0, 1, 2)).all()
+    # Recorded actions are drawn, and the policy is all but sure.
+    assert len(signs) > 0 and (batch.columns["action"][mine] == np.where(signs < 0, 1, 2)).mean() > 0.75
 
 
 def test_a_sitting_that_begins_with_a_policy_compares_with_it(tmp_path: Path) -> None:

@@ -191,6 +191,17 @@ print(json.dumps({"phase": "ready", "digest": "d" * 64, "release": "r", "incumbe
 """
 
 
+def test_what_is_decided_before_the_process_has_ended_stays_decided(tmp_path: Path) -> None:
+    with taught(tmp_path, READY + "import time\ntime.sleep(2.0)\n") as (page, teacher, stage):
+        show(page, stage)
+        assert page.ask("teach", method="bc")["ok"]
+        page.until(lambda: phase(page) == "ready")
+        assert page.ask("swap", digest="d" * 64, approve=False)["ok"]
+        until(lambda: teacher._background is None)
+        page.until(lambda: phase(page) == "idle")
+        assert teacher.state()["phase"] == "idle"
+
+
 def test_what_the_registry_holds_back_does_not_act_and_a_wrong_digest_is_refused(tmp_path: Path) -> None:
     with taught(tmp_path, READY) as (page, _, stage):
         show(page, stage)

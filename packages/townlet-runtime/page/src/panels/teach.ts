@@ -7,7 +7,7 @@ import type { State, Teach } from "../wire/messages";
 import { Bars } from "./bars";
 
 const PHASES: Record<Teach["phase"], string> = {
-  idle: "Nothing is being learned",
+  idle: "The last lesson",
   training: "Learning in the background",
   judging: "Being compared with who decides now",
   ready: "Done",
@@ -106,8 +106,8 @@ class Results {
       const held = agreement.held_out_steps;
       say(byId("teach-held", HTMLElement), `share of ${held.toLocaleString("en")} held-out ${held === 1 ? "step" : "steps"}`);
       const { before, after } = agreement;
-      const bars = [{ name: "new policy", share: after, words: percent(after), colour: "by-learned" }];
-      if (before !== null) bars.unshift({ name: "who decides now", share: before, words: percent(before), colour: "by-only" });
+      const bars = [{ name: "after", share: after, words: percent(after), colour: "by-learned" }];
+      if (before !== null) bars.unshift({ name: "before", share: before, words: percent(before), colour: "by-only" });
       this.agreement.update(bars);
     }
     byId("teach-comparison", HTMLElement).hidden = comparison === null;
@@ -116,8 +116,8 @@ class Results {
       const most = Math.max(Math.abs(comparison.before), Math.abs(comparison.after), 1e-9);
       const length = (value: number): number => Math.abs(value) / most;
       this.returns.update([
-        { name: "who decides now", share: length(comparison.before), words: round(comparison.before), colour: "by-only" },
-        { name: "new policy", share: length(comparison.after), words: round(comparison.after), colour: "by-learned" },
+        { name: "before", share: length(comparison.before), words: round(comparison.before), colour: "by-only" },
+        { name: "after", share: length(comparison.after), words: round(comparison.after), colour: "by-learned" },
       ]);
       this.showInterval(comparison);
     }

@@ -220,7 +220,7 @@ class Teacher:
             if self._background is None:
                 return
             self._background = None
-            if self._state.phase != "ready":
+            if self._state.phase in ("training", "judging"):  # else it has said what came of it
                 line = last_line or f"its process ended with exit code {code}"
                 self._set(replace(self._state, phase="failed", progress=None, line=line))
 
