@@ -92,3 +92,29 @@ def test_no_script_says_nothing_however_many_there_are(actions: ActionSpec) -> N
 def test_a_script_that_proposes_after_all_is_asked() -> None:
     asked = AskedScript(Eager(), form_of(VOCABULARY)).ask(view_of(0, 1))
     assert asked.script.tolist() == asked.expert.tolist() == [EAT, EAT] and asked.proposer.tolist() == [0, 0]
+
+
+class Fickle(Script):
+    """Proposes to wait, then to eat, then to wait."""
+
+    def __init__(self) -> None:
+        super().__init__(WAIT)
+        self.asked = 0
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        self.asked += 1
+        return np.full(len(view.slots), (WAIT, EAT)[self.asked % 2 == 0], np.int64)
+
+
+def test_a_script_that_is_asked_ahead_is_asked_once_and_its_word_holds() -> None:
+    script = Fickle()
+    bridge = bridge_of(script)
+    view = view_of(0)
+    assert bridge.script.ahead(view).expert.tolist() == [WAIT]
+    assert bridge.script.ahead(view).expert.tolist() == [WAIT]
+    assert bridge.decide(view, tick=0).expert_action.tolist() == [WAIT]
+    assert script.asked == 1
+    assert bridge.decide(view, tick=1).expert_action.tolist() == [EAT]  # it was said for one decision
+    bridge.script.ahead(view)
+    assert bridge.decide(view_of(0), tick=2).expert_action.tolist() == [EAT]  # of another view: the fourth answer
+    assert script.asked == 4

@@ -217,3 +217,30 @@ def test_the_page_is_told_why() -> None:
         assert told["why_illegal"]["start"] == "it has no turn anywhere"
         assert page.ask("moment", agent=agent, tick=0)["moment"]["why_illegal"] == {}
         page.close()
+
+
+def test_a_world_that_says_its_reasons_wrongly_is_watched_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    import asyncio
+
+    from test_live_stage import running, stage_of
+
+    from townlet_runtime.live.desk import Desk
+
+    class Somebody:
+        name, inspects = "p1", None
+
+    class Masked(Nameless):
+        def drawing(self, *, world: int) -> Drawing:
+            return Telling.drawing(self, world=world)
+
+    def mask(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "action_mask": [[True, False]] * 2}
+
+    with running(stage_of(Masked(1, bend_view=mask))) as stage:
+        stage.call(stage.advance).result(10.0)
+        desk = Desk(stage, has_policy=False)
+        for _ in range(2):
+            told = asyncio.run(desk.agent("ann", Somebody()))
+            assert (told["legal"], told["why_illegal"]) == ([True, False], {})
+    said = [record.getMessage() for record in caplog.records if "illegal_reasons" in record.getMessage()]
+    assert len(said) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -24,6 +25,7 @@ from townlet_runtime.simulation.interface import Observed
 from townlet_trajectory import EpisodeLabel
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 LEASE_S, LEAST_LEASE_TICKS = 5.0, 150
 """An agent whose person has gone is free again after so many seconds, or so many ticks where that is longer."""
@@ -100,7 +102,7 @@ class Desk:
     def __init__(
         self, stage: Stage, *, has_policy: bool, teacher: Teacher | None = None, recorded_at: str | None = None
     ) -> None:
-        self._stage, self._has_policy = stage, has_policy
+        self._stage, self._has_policy, self._has_warned = stage, has_policy, False
         self._teacher, self._recorded_at = teacher, recorded_at
         self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
             "play": self._play,
@@ -241,9 +243,15 @@ class Desk:
         )
 
     def _reasons(self, agent_id: str, runtime: BatchRuntime, legal: NDArray[np.bool_]) -> dict[str, str]:
-        """Why an agent cannot do some things now, by action."""
+        """Why an agent cannot do some things now, by action; nothing where the world fails to say it, which is told."""
         choices = runtime.names.choices
-        return reasons_of(self._stage.simulation, agent_id, world=WORLD, choices=choices, legal=legal)
+        try:
+            return reasons_of(self._stage.simulation, agent_id, world=WORLD, choices=choices, legal=legal)
+        except SimulationError as error:
+            if not self._has_warned:
+                log.warning("%s", error)
+            self._has_warned = True
+            return {}
 
     async def _asked(self, work: Callable[[], T]) -> T:
         """Have `work` done by the thread of the world."""
