@@ -262,7 +262,17 @@ def prior_biases(
     if not legal.any(axis=0).all():
         raise EmptyBatchError(f"new action {int(legal.any(axis=0).argmin())} is legal in none of {len(legal)} rows")
     # Exact where every row has the same total and everything is legal.
-    biases = np.log(wanted) - math.log1p(-wanted.sum()) + float(log_totals.mean())
+    first = np.log(wanted) - math.log1p(-wanted.sum()) + float(log_totals.mean())
+    return _minimum(first, log_totals, legal, wanted)
+
+
+def _minimum(
+    first: NDArray[np.float64],
+    log_totals: NDArray[np.float64],
+    legal: NDArray[np.bool_],
+    wanted: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Find where Φ is least, from `first` on; all are as in `prior_biases`."""
     from scipy.optimize import minimize  # its import takes 0.3 s, and nothing but priors needs it
 
     counts = legal.sum(axis=0)
@@ -277,7 +287,7 @@ def prior_biases(
         shares = np.where(legal, np.exp(point - _all_totals(point, log_totals, legal)[:, None]), 0.0)
         return np.asarray(np.diag(shares.sum(axis=0)) - shares.T @ shares)
 
-    found = minimize(convex, biases, jac=gradient, hess=curvature, method="trust-exact", options={"gtol": _TOLERANCE})
+    found = minimize(convex, first, jac=gradient, hess=curvature, method="trust-exact", options={"gtol": _TOLERANCE})
     biases, error = found.x, _error(found.x, log_totals, legal, wanted)
     while error > _TOLERANCE:
         further = biases - np.linalg.lstsq(curvature(biases), gradient(biases))[0]
