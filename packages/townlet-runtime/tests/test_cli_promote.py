@@ -235,7 +235,7 @@ def test_what_cannot_be_is_refused(
     if arguments != ["status"]:
         run_dir, _ = trained()
         begun = module.BegunFile.read(run_dir / "begun.json")
-        module._create(path, module.read_run(run_dir), begun, module.WorldOptions(), seed=0)
+        module.create_registry(path, module.read_run(run_dir), begun, module.WorldOptions(), seed=0)
     assert promote(path, *arguments) == 2
     assert problem in capsys.readouterr().err
 

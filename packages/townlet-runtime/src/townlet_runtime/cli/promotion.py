@@ -236,7 +236,7 @@ def create_registry(
 def _arena(
     registry: PromotionRegistry,
     options: WorldOptions,
-    on_scores: Callable[[EpisodeScores, EpisodeScores], None],
+    on_scores: Callable[[EpisodeScores, EpisodeScores], None] = lambda ours, theirs: None,
 ) -> Arena:
     settings = registry.state().settings
     origin = registry.path / JOURNAL_NAME

@@ -83,9 +83,8 @@ def live(
         from townlet_runtime.cli.running.replay import ReplayOptions, require_unchanged, serve_replay
 
         require_unchanged(world, {"--policy": policy, "--ratio": ratio, "--record": record, "--teach": teach})
-        pace = ticks_per_second
         asked = ReplayOptions(
-            record=replay, config=config, world=world, ticks_per_second=pace, seed=seed, settings=said
+            record=replay, config=config, world=world, pace=ticks_per_second, seed=seed, settings=said
         )
         return serve_replay(asked, page, console)
     from townlet_runtime.runs.directory import require_empty, require_policy

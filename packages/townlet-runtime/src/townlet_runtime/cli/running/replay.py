@@ -49,7 +49,8 @@ class ReplayOptions:
     record: Path
     config: Path | None
     world: WorldOptions
-    ticks_per_second: float | None
+    pace: float | None
+    """Ticks a second."""
     seed: int | None
     settings: Sequence[str]
 
@@ -93,8 +94,8 @@ def serve_replay(options: ReplayOptions, page: LiveOptions, console: Console) ->
     from townlet_runtime.live.replay import ReplayDesk
     from townlet_runtime.live.serve import served
 
-    if options.ticks_per_second is not None and options.ticks_per_second <= 0.0:
-        raise ConfigError(f"expected more than 0, got {options.ticks_per_second}", file="--ticks-per-second")
+    if options.pace is not None and options.pace <= 0.0:
+        raise ConfigError(f"expected more than 0, got {options.pace}", file="--ticks-per-second")
     with ExitStack() as opened:
         with warnings_to(console.warning):
             stage = _stage_of(options, console, opened)
@@ -170,7 +171,7 @@ def _stage_of(options: ReplayOptions, console: Console, opened: ExitStack) -> Re
         policy=_policy_of(info),
         picture=picture,
         note=note,
-        speed=options.ticks_per_second or DEFAULT_SPEED,
+        speed=options.pace or DEFAULT_SPEED,
     )
 
 
