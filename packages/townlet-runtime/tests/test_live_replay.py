@@ -302,9 +302,7 @@ def test_nothing_is_found_where_nothing_was_recorded() -> None:
 
 
 def test_a_record_names_no_code_that_is_run(tmp_path: Path) -> None:
-    asked = ReplayOptions(
-        record=tmp_path, config=None, world=WorldOptions(), ticks_per_second=None, seed=None, settings=()
-    )
+    asked = ReplayOptions(record=tmp_path, config=None, world=WorldOptions(), pace=None, seed=None, settings=())
     info = DatasetInfo(notes={"environment": "os:system"})
     with pytest.raises(CommandError, match="of the code os:system"):
         command._config_of(info, asked, console())

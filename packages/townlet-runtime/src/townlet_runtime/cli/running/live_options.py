@@ -83,10 +83,8 @@ def live(
         from townlet_runtime.cli.running.replay import ReplayOptions, require_unchanged, serve_replay
 
         require_unchanged(world, {"--policy": policy, "--ratio": ratio, "--record": record, "--teach": teach})
-        asked = ReplayOptions(
-            record=replay, config=config, world=world, pace=ticks_per_second, seed=seed, settings=said
-        )
-        return serve_replay(asked, page, console)
+        plan = ReplayOptions(record=replay, config=config, world=world, pace=ticks_per_second, seed=seed, settings=said)
+        return serve_replay(plan, page, console)
     from townlet_runtime.runs.directory import require_empty, require_policy
 
     if policy is not None:
