@@ -21,9 +21,17 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500, stateful_step_count=50)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+PAGES = (
+    "test_cli_live.py",
+    "test_cli_train_live.py",
+    "test_live_lesson.py",
+    "test_live_replay.py",
+    "test_live_serve.py",
+    "test_live_teacher.py",
+)
 NEEDS = {
-    "uvicorn": ("test_cli_live.py", "test_cli_train_live.py", "test_live_replay.py", "test_live_serve.py"),
-    "websockets": ("test_cli_live.py", "test_cli_train_live.py", "test_live_replay.py", "test_live_serve.py"),
+    "uvicorn": PAGES,
+    "websockets": PAGES,
     "townlet_training": (
         "test_cli_adapt.py",
         "test_cli_distill.py",
@@ -105,6 +113,7 @@ NEEDS = {
         "test_adapters_parallel.py",
         "test_adapters_pettingzoo.py",
         "test_cli_environments.py",
+        "test_cli_pictures.py",
         "test_cli_resume.py",
         "test_episodes.py",
         "test_runs_opponents.py",

@@ -198,6 +198,8 @@ class Nameless(Telling):
 
 
 def test_the_page_is_told_why() -> None:
+    pytest.importorskip("websockets")
+    pytest.importorskip("uvicorn")
     from test_live_serve import Page, open_world
 
     with open_world(paused=True) as (address, stage):
