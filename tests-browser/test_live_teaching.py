@@ -20,6 +20,22 @@ def act(page: Page, action: str, *, times: int) -> None:
         expect(page.locator("#tick")).not_to_have_text(before)
 
 
+def show_two_episodes(page: Page) -> None:
+    """Fourteen steps by hand, of a world that is paused."""
+    page.locator("#reset").click()
+    page.locator("#turns").check()
+    page.locator("#scene").focus()
+    take_first(page)
+    act(page, "left", times=9)
+    page.locator("#scene").focus()
+    # In the next episode the walker is free again.
+    page.keyboard.press("n")
+    expect(page.locator("#take-words")).to_have_text("Take over")
+    page.keyboard.press("t")
+    expect(page.locator("#take-words")).to_have_text("Release")
+    act(page, "left", times=5)
+
+
 def test_what_was_shown_by_hand_is_learned_and_takes_over(page: Page, tmp_path: Path) -> None:
     (tmp_path / "signs.py").write_bytes(SIGNS.read_bytes())
     settings = [part for each in QUICK for part in ("--set", each)]
@@ -31,19 +47,7 @@ def test_what_was_shown_by_hand_is_learned_and_takes_over(page: Page, tmp_path: 
         expect(page.locator("#teach-why")).to_contain_text("Nobody has shown anything yet")
         expect(page.locator("#ratio-part")).to_be_hidden()
 
-        page.locator("#reset").click()
-        page.locator("#turns").check()
-        page.locator("#scene").focus()
-        take_first(page)
-        act(page, "left", times=9)
-        page.locator("#scene").focus()
-        # In the next episode the walker is free again.
-        page.keyboard.press("n")
-        expect(page.locator("#take-words")).to_have_text("Take over")
-        page.keyboard.press("t")
-        expect(page.locator("#take-words")).to_have_text("Release")
-        act(page, "left", times=5)
-
+        show_two_episodes(page)
         page.locator("#tab-teach").click()
         expect(page.locator("#teach-shown")).to_have_text("14 steps in 2 episodes")
         page.locator("#teach-begin").click()
@@ -65,16 +69,7 @@ def test_a_lesson_is_stopped_by_hand(page: Page, tmp_path: Path) -> None:
     with served(tmp_path, "--env", "signs:Signs", "--teach", "lessons") as address:
         ready(page, address)
         page.keyboard.press("Space")
-        page.locator("#turns").check()
-        page.locator("#reset").click()
-        page.locator("#scene").focus()
-        take_first(page)
-        act(page, "left", times=9)
-        page.keyboard.press("n")
-        page.locator("#scene").focus()
-        page.keyboard.press("t")
-        expect(page.locator("#take-words")).to_have_text("Release")
-        act(page, "left", times=2)
+        show_two_episodes(page)
         page.locator("#tab-teach").click()
         page.locator("input[value=bc]").check()
         page.locator("#teach-begin").click()
