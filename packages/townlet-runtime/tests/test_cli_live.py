@@ -40,6 +40,7 @@ def test_what_a_person_did_is_recorded_when_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_record_is_replayed_in_the_world_that_it_says_it_is_of(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")  # of the extra `arrow`, in which shards are written
     shown = tmp_path / "shown"
     recorded = ["--ticks", "40", "--seed", "5", "--set", "town.num_agents=4", "--record", f"shards:{shown}"]
     assert main(["run", "-q", *recorded]) == 0
