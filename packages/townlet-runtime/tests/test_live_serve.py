@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from townlet_runtime.errors import ConfigError
+from townlet_runtime.live import answering
 from townlet_runtime.live import desk as desk_module
 from townlet_runtime.live.desk import Desk
 from townlet_runtime.live.hub import MAX_REFUSED, Hub
@@ -176,7 +177,7 @@ def test_people_do_not_take_each_other_s_agents() -> None:
 
 
 def test_who_comes_back_in_time_keeps_the_agent_and_others_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "LEASE_S", 0.5)
+    monkeypatch.setattr(answering, "LEASE_S", 0.5)
     monkeypatch.setattr(desk_module, "LEAST_LEASE_TICKS", 20)
     with open_world() as (address, stage):
         page = Page(address)

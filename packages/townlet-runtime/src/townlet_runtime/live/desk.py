@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from concurrent.futures import Future
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from townlet_behavior import PossessionError
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.drawing.reasons import reasons_of
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.live.answering import Answer, Answering, Person
 from townlet_runtime.live.history import WORLD
 from townlet_runtime.live.messages import Message, MessageError
 from townlet_runtime.live.stage import Stage
@@ -27,70 +27,12 @@ from townlet_trajectory import EpisodeLabel
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LEASE_S, LEAST_LEASE_TICKS = 5.0, 150
-"""An agent whose person has gone is free again after so many seconds, or so many ticks where that is longer."""
+LEAST_LEASE_TICKS = 150
+"""A lease is at least so long, however slow the world is."""
 
 
-class Person(Protocol):
-    """One connection, as a desk knows it."""
-
-    name: str
-    """Of the person; several connections may have it."""
-    inspects: str | None
-    """Id of the agent that is looked at."""
-
-
-class Answering(Protocol):
-    """Does what people ask of what a hub shows: of a world that lives, or of a record."""
-
-    @property
-    def can(self) -> dict[str, bool]:
-        """What is possible."""
-        ...
-
-    @property
-    def lease_s(self) -> float:
-        """Seconds after which an agent is free again whose person has gone."""
-        ...
-
-    @property
-    def lease_ticks(self) -> int:
-        """The same in ticks."""
-        ...
-
-    @property
-    def recording(self) -> dict[str, Any] | None:
-        """What is recorded, and how much of it people decided; None: nothing."""
-        ...
-
-    @property
-    def teach(self) -> dict[str, Any] | None:
-        """How a lesson stands; None: nobody learns here."""
-        ...
-
-    def possessed_by(self) -> dict[str, str | None]:
-        """The name of the person by id of the agent, of all agents that somebody possesses."""
-        ...
-
-    async def do(self, person: Person, message: Message) -> dict[str, Any]:
-        """Do one message; returns the fields of the reply."""
-        ...
-
-    async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
-        """The inspector's message about an agent."""
-        ...
-
-    async def renew_all(self, names: Collection[str]) -> None:
-        """Renew the leases of all agents that the people of these names possess."""
-        ...
-
-    async def release_all(self, name: str) -> None:
-        """Free every agent of a person."""
-        ...
-
-
-class Desk:
-    """Does what messages ask for. Its methods are coroutines of the server's event loop.
+class Desk(Answering):
+    """Does what people ask of a world that lives.
 
     Args:
         stage: the world.
@@ -99,21 +41,15 @@ class Desk:
         recorded_at: where what happens is recorded; None: it is not.
     """
 
+    _stage: Stage
+
     def __init__(
         self, stage: Stage, *, has_policy: bool, teacher: Teacher | None = None, recorded_at: str | None = None
     ) -> None:
-        self._stage, self._has_policy, self._has_warned = stage, has_policy, False
-        self._teacher, self._recorded_at = teacher, recorded_at
-        self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
-            "play": self._play,
-            "pause": self._pause,
-            "step": self._step,
-            "speed": self._speed,
+        others: Mapping[str, Answer] = {
             "ratio": self._ratio,
             "reset": self._reset,
             "inspect": self._inspect,
-            "strip": self._strip,
-            "moment": self._moment,
             "acquire": self._acquire,
             "feed": self._feed,
             "renew": self._renew,
@@ -121,19 +57,13 @@ class Desk:
             "label": self._label,
             "mark": self._mark,
             "again": self._again,
-            "seek": self._seek,
             "teach": self._teach,
             "teach_stop": self._teach_stop,
             "swap": self._swap,
         }
-
-    async def do(self, person: Person, message: Message) -> dict[str, Any]:
-        """Do one message; returns the fields of the reply.
-
-        Raises:
-            TownletError, BehaviorError: if it cannot be done; the text is for the person.
-        """
-        return await self._does[message.kind](person, message)
+        super().__init__(stage, others, refusal="a world that lives has no ticks to go to; those of a record have")
+        self._has_policy, self._has_warned = has_policy, False
+        self._teacher, self._recorded_at = teacher, recorded_at
 
     @property
     def can(self) -> dict[str, bool]:
@@ -199,13 +129,8 @@ class Desk:
         ]
 
     @property
-    def lease_s(self) -> float:
-        """Seconds after which an agent is free again whose person has gone."""
-        return LEASE_S
-
-    @property
     def lease_ticks(self) -> int:
-        return max(LEAST_LEASE_TICKS, round(LEASE_S * self._stage.measured_speed()))
+        return max(LEAST_LEASE_TICKS, round(self.lease_s * self._stage.measured_speed()))
 
     async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
         """The inspector's message about an agent.
@@ -253,11 +178,6 @@ class Desk:
             self._has_warned = True
             return {}
 
-    async def _asked(self, work: Callable[[], T]) -> T:
-        """Have `work` done by the thread of the world."""
-        future: Future[T] = self._stage.call(work)
-        return await asyncio.wrap_future(future)
-
     def _runtime_of(self, agent: str) -> BatchRuntime:
         runtimes = self._stage.runtimes
         if len(runtimes) > 1:
@@ -266,22 +186,6 @@ class Desk:
                 if observed is not None and (observed.agent_ids == agent).any():
                     return runtime
         return next(iter(runtimes.values()))
-
-    async def _play(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.play()
-        return {}
-
-    async def _pause(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.pause()
-        return {}
-
-    async def _step(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.step(message["ticks"])
-        return {}
-
-    async def _speed(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.set_speed(message["ticks_per_s"])
-        return {}
 
     async def _ratio(self, person: Person, message: Message) -> dict[str, Any]:
         if not self.can["ratio"]:
@@ -305,12 +209,6 @@ class Desk:
         await self._asked(look)
         person.inspects = agent
         return {}
-
-    async def _strip(self, person: Person, message: Message) -> dict[str, Any]:
-        return await self._asked(lambda: self._stage.history.strip_of(message["agent"]))
-
-    async def _moment(self, person: Person, message: Message) -> dict[str, Any]:
-        return {"moment": await self.agent(message["agent"], person, message["tick"])}
 
     async def _acquire(self, person: Person, message: Message) -> dict[str, Any]:
         agent = message["agent"]
@@ -355,9 +253,6 @@ class Desk:
 
     async def _again(self, person: Person, message: Message) -> dict[str, Any]:
         return {"tick": await self._asked(self._stage.again)}
-
-    async def _seek(self, person: Person, message: Message) -> dict[str, Any]:
-        raise MessageError("a world that lives has no ticks to go to; those of a record have")
 
     async def _teach(self, person: Person, message: Message) -> dict[str, Any]:
         await asyncio.to_thread(self._school().begin, message["method"])

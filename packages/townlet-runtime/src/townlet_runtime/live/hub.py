@@ -22,7 +22,7 @@ from townlet_trajectory import TrajectoryError
 
 if TYPE_CHECKING:
     from townlet_runtime.drawing.scene import Scene
-    from townlet_runtime.live.desk import Answering
+    from townlet_runtime.live.answering import Answering
     from townlet_runtime.live.player import Player, Snapshot
 
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0

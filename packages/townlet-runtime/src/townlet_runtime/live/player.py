@@ -56,6 +56,10 @@ class Past(Protocol):
         """Note that one more (`by` 1) or one fewer (-1) looks at an agent."""
         ...
 
+    def strip_of(self, agent_id: str) -> dict[str, list[Any]]:
+        """Return the last ticks of one agent; see `History.strip_of`."""
+        ...
+
 
 class Player(ABC):
     """Steps in the thread that calls `run`; all other public methods may be called from any thread.

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
 from townlet_runtime.drawing.scene import Drawing, Scene, plain_scene
-from townlet_runtime.live.desk import Person
-from townlet_runtime.live.messages import Message, MessageError
+from townlet_runtime.live.answering import Answer, Answering, Person
+from townlet_runtime.live.messages import Message
 from townlet_runtime.live.player import Player, Snapshot
 from townlet_runtime.live.record import Record, RecordHistory
 from townlet_runtime.live.resimulation import Resimulation
 from townlet_runtime.live.wire import finite, group_document
 from townlet_trajectory import ACTION_MASK
-
-T = TypeVar("T")
-
-_LEASE_S = 5.0
-"""Nobody holds an agent of a record; leases are looked at all the same."""
 
 
 class ReplayStage(Player):
@@ -142,36 +135,19 @@ class ReplayStage(Player):
         return self._plain, Drawing(agent_ids=np.concatenate(ids), positions=positions)
 
 
-class ReplayDesk:
+class ReplayDesk(Answering):
     """Does what people ask of a record, which nobody can change.
 
     Args:
         stage: plays the record.
     """
 
+    _stage: ReplayStage
+
     def __init__(self, stage: ReplayStage) -> None:
-        self._stage = stage
-        self._does: Mapping[str, Callable[[Person, Message], Awaitable[dict[str, Any]]]] = {
-            "play": self._play,
-            "pause": self._pause,
-            "step": self._step,
-            "speed": self._speed,
-            "seek": self._seek,
-            "inspect": self._inspect,
-            "strip": self._strip,
-            "moment": self._moment,
-        }
-
-    async def do(self, person: Person, message: Message) -> dict[str, Any]:
-        """Do one message; returns the fields of the reply.
-
-        Raises:
-            TownletError: if it cannot be done; the text is for the person.
-        """
-        does = self._does.get(message.kind)
-        if does is None:
-            raise MessageError("this is a record of what has happened: it can be looked at, and not be changed")
-        return await does(person, message)
+        others: Mapping[str, Answer] = {"seek": self._seek, "inspect": self._inspect}
+        refusal = "this is a record of what has happened: it can be looked at, and not be changed"
+        super().__init__(stage, others, refusal=refusal)
 
     @property
     def can(self) -> dict[str, bool]:
@@ -180,26 +156,8 @@ class ReplayDesk:
         return {**possible, "step": True, "seek": True}
 
     @property
-    def lease_s(self) -> float:
-        return _LEASE_S
-
-    @property
     def lease_ticks(self) -> int:
         return 0
-
-    @property
-    def recording(self) -> None:
-        """Nothing is recorded."""
-        return None
-
-    @property
-    def teach(self) -> None:
-        """Nobody learns here."""
-        return None
-
-    def possessed_by(self) -> dict[str, str | None]:
-        """Nobody possesses an agent of a record now."""
-        return {}
 
     async def renew_all(self, names: Collection[str]) -> None:
         """There is nothing to renew."""
@@ -235,36 +193,9 @@ class ReplayDesk:
             }
         )
 
-    async def _asked(self, work: Callable[[], T]) -> T:
-        """Have `work` done by the thread of the record."""
-        future: Future[T] = self._stage.call(work)
-        return await asyncio.wrap_future(future)
-
-    async def _play(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.play()
-        return {}
-
-    async def _pause(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.pause()
-        return {}
-
-    async def _step(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.step(message["ticks"])
-        return {}
-
-    async def _speed(self, person: Person, message: Message) -> dict[str, Any]:
-        self._stage.set_speed(message["ticks_per_s"])
-        return {}
-
     async def _seek(self, person: Person, message: Message) -> dict[str, Any]:
         return {"tick": await self._asked(lambda: self._stage.seek(message["tick"]))}
 
     async def _inspect(self, person: Person, message: Message) -> dict[str, Any]:
         person.inspects = message["agent"]
         return {}
-
-    async def _strip(self, person: Person, message: Message) -> dict[str, Any]:
-        return await self._asked(lambda: self._stage.history.strip_of(message["agent"]))
-
-    async def _moment(self, person: Person, message: Message) -> dict[str, Any]:
-        return {"moment": await self.agent(message["agent"], person, message["tick"])}
