@@ -11,6 +11,7 @@ from test_live_stage import SEED, stage_of, town
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.history import Decider
 from townlet_runtime.live.stage import Stage
+from townlet_runtime.live.teaching.demonstrations import demonstrations_of
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.testing import Corridor
 from townlet_runtime.town import AgentSpec, Town, TownConfig
@@ -145,3 +146,22 @@ def test_a_world_that_cannot_be_brought_back_begins_anew_and_keeps_what_was_reco
     ticks = np.unique(stage.recorded()[AGENTS].ticks).tolist()
     assert ticks[:4] == [0, 1, 2, 3]
     assert len(ticks) == 4 + 2
+
+
+def test_lessons_see_an_episode_whole_and_nothing_that_was_undone() -> None:
+    stage = stage_of(town(), records=True)
+    possess(stage, 3)
+    stage.mark()
+    possess(stage, 4)
+    assert (stage.shown.steps, stage.shown.episodes) == (7, 1)
+    stage.again()
+    possess(stage, 2)
+    assert (stage.shown.steps, stage.shown.episodes) == (5, 1)
+    stage.reset(None)
+    possess(stage, 6)
+    assert (stage.shown.steps, stage.shown.episodes) == (11, 2)
+    # The mark cut the first episode in two pieces; they are one episode still, of which nothing is held out alone.
+    beginnings = stage.recorded_so_far()[AGENTS]
+    assert [len(pieces) for pieces in beginnings] == [2, 1]
+    found = demonstrations_of(beginnings)
+    assert (found.episodes, found.shown.num_steps, found.held_out.num_steps) == (2, 6, 5)

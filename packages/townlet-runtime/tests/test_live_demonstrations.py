@@ -48,7 +48,7 @@ def batch(*walks: Trajectory) -> TrajectoryBatch:
 
 def test_of_one_episode_the_last_fifth_in_time_is_held_out() -> None:
     # Steps 2 to 11 were shown, at ticks 102 to 111: the last fifth of ten is two.
-    found = demonstrations_of([batch(walk([0, 0, *[1] * 10, 0], first_tick=100))])
+    found = demonstrations_of([[batch(walk([0, 0, *[1] * 10, 0], first_tick=100))]])
     assert found.shown.ticks.tolist() == list(range(102, 110))
     assert found.held_out.ticks.tolist() == [110, 111]
     assert (found.steps, found.episodes) == (10, 1)
@@ -61,20 +61,20 @@ def test_of_one_episode_the_last_fifth_in_time_is_held_out() -> None:
 def test_of_several_episodes_whole_ones_are_held_out_and_those_of_two_beginnings_are_two() -> None:
     first = batch(walk([1] * 20), walk([1] * 5, agent="ben"))
     second = batch(walk([1] * 8, first_tick=50))  # begun anew: episode 0 again
-    found = demonstrations_of([first, second])
+    found = demonstrations_of([[first], [second]])
     assert found.episodes == 2
     assert found.shown.num_steps == 25 and set(found.shown.agent_ids.tolist()) == {"anna", "ben"}
     assert found.held_out.ticks.tolist() == list(range(50, 58))
 
 
 def test_what_is_learned_from_is_in_pieces() -> None:
-    found = demonstrations_of([batch(walk([1] * 23), walk([1] * 12, episode=1, first_tick=200))])
+    found = demonstrations_of([[batch(walk([1] * 23), walk([1] * 12, episode=1, first_tick=200))]])
     assert found.shown.lengths.tolist() == [10, 10, 3] and found.shown.episodes.tolist() == [0, 1, 2]
     assert found.held_out.lengths.tolist() == [12]
 
 
 def test_an_episode_with_most_of_the_steps_is_learned_from() -> None:
-    found = demonstrations_of([batch(walk([1] * 4), walk([1] * 30, episode=1, first_tick=10))])
+    found = demonstrations_of([[batch(walk([1] * 4), walk([1] * 30, episode=1, first_tick=10))]])
     assert found.held_out.num_steps == 4 and found.shown.num_steps == 30
 
 
@@ -82,20 +82,20 @@ def test_an_episode_with_most_of_the_steps_is_learned_from() -> None:
 def test_what_was_labelled_bad_is_not_learned_from(label: EpisodeLabel) -> None:
     bad = walk([1] * 40, label=label)
     good = walk([1] * 10, episode=1, first_tick=60, label=EpisodeLabel.SUCCESS)
-    found = demonstrations_of([batch(bad, good)])
+    found = demonstrations_of([[batch(bad, good)]])
     assert found.steps == 10
     with pytest.raises(SimulationError, match="at least 10 demonstrated steps .* got 0"):
-        demonstrations_of([batch(bad)])
+        demonstrations_of([[batch(bad)]])
 
 
 def test_too_little_is_refused() -> None:
     with pytest.raises(SimulationError, match="got 0"):
         demonstrations_of([])
     with pytest.raises(SimulationError, match="got 9"):
-        demonstrations_of([batch(walk([1] * 9))])
+        demonstrations_of([[batch(walk([1] * 9))]])
     together = [walk([1], first_tick=5, agent=f"agent {number}") for number in range(12)]
     with pytest.raises(SimulationError, match="are of one tick"):
-        demonstrations_of([batch(*together)])
+        demonstrations_of([[batch(*together)]])
 
 
 def test_steps_and_episodes_are_counted_as_they_come() -> None:

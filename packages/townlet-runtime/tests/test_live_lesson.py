@@ -17,7 +17,7 @@ from test_live_serve import Page
 
 from townlet_behavior import Source
 from townlet_runtime.policy.onnx import OnnxPolicy
-from townlet_trajectory import PromotionRegistry
+from townlet_trajectory import ACTION_MASK, PromotionRegistry
 from townlet_trajectory.formats.batch_file import load_batch
 
 pytest.importorskip("townlet_training")
@@ -107,8 +107,13 @@ def test_what_a_person_showed_is_learned_compared_and_acts(tmp_path: Path) -> No
     assert not number[~after].any() and number[after].all()
     mine = after & (source == Source.LEARNED)
     signs = batch.observations["features"][mine, 0]
-    # Recorded actions are drawn, and the policy is all but sure.
-    assert len(signs) > 0 and (batch.columns["action"][mine] == np.where(signs < 0, 1, 2)).mean() > 0.75
+    right = np.where(signs < 0, 1, 2)
+    # Recorded actions are drawn, and the policy is all but sure; what it thinks best is right everywhere.
+    assert len(signs) > 0 and (batch.columns["action"][mine] == right).mean() > 0.75
+    seen = {name: array[mine] for name, array in batch.observations.items()}
+    policy = OnnxPolicy.load(tmp_path / RUN / "policy.onnx")
+    best = policy.act(seen, seen.pop(ACTION_MASK, np.ones((len(signs), 3), np.bool_)))[0].argmax(axis=1)
+    np.testing.assert_array_equal(best, right)
 
 
 def test_a_sitting_that_begins_with_a_policy_compares_with_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorError, SavedState
-from townlet_runtime.drawing.scene import Drawing, Scene, drawable_of, require_drawing
+from townlet_runtime.drawing.scene import Drawing, Scene, drawable_of, looks_of
 from townlet_runtime.errors import TownletError
 from townlet_runtime.live.history import WORLD
 from townlet_runtime.live.record import GroupRecord, Record
@@ -63,10 +63,13 @@ class Resimulation:
             self._carry(tick + 1)
         if self.differs:
             return None
-        if self._drawable is not None:
-            scene = self._drawable.scene(world=WORLD)
-            return Seen(drawn=(scene, require_drawing(self._drawable.drawing(world=WORLD), scene)), pixels=None)
-        picture = self._simulation.render()
+        try:
+            if self._drawable is not None:
+                return Seen(drawn=looks_of(self._drawable, world=WORLD), pixels=None)
+            picture = self._simulation.render()
+        except TownletError as error:
+            self.differs = f"the world cannot be drawn at tick {tick}: {error}"
+            return None
         return Seen(drawn=None, pixels=picture if isinstance(picture, np.ndarray) else None)
 
     def _carry(self, tick: int) -> None:

@@ -199,15 +199,15 @@ class Stage(Player):
             if any(beginnings)
         }
 
-    def recorded_so_far(self) -> dict[str, list[TrajectoryBatch]]:
-        """Return copies of what was recorded so far, a batch for each beginning of the world, by group.
+    def recorded_so_far(self) -> dict[str, list[list[TrajectoryBatch]]]:
+        """Return copies of what was recorded so far, the pieces of each beginning of the world, by group.
 
         The recorders keep it, so that episodes that go on can still be labelled as a whole.
         """
-        found: dict[str, list[TrajectoryBatch]] = {}
+        found: dict[str, list[list[TrajectoryBatch]]] = {}
         for group, (*before, now) in self._aside.items():
             going_on = [*now, self.runtimes[group].collect_trajectory(clear=False)]
-            found[group] = [joined(TrajectoryBatch.concatenate(each)) for each in (*before, going_on) if each]
+            found[group] = [[*each] for each in (*before, going_on) if each]
         return found
 
     def let_act(self, group: str, policy: FilePolicy) -> None:

@@ -26,7 +26,7 @@ def learning_commands(
         places: where: the manifest of captures, else a place for each group.
 
     Returns:
-        None where nobody demonstrated anything, or a sink took it.
+        Empty where nobody demonstrated anything, or a sink took it.
     """
     target = options.record
     if not isinstance(target, FileTarget):

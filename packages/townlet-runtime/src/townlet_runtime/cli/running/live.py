@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
@@ -70,7 +72,8 @@ def serve_live(options: RunOptions, page: LiveOptions, teach: Path | None, conso
                 console.error(one_line(error))
                 failed = True
         if options.record is not None and (batches := stage.recorded()):
-            record_world(_as_it_ended(world, stage), options.record, batches, console, ticks=stage.history.tick + 1)
+            ticks = np.unique(np.concatenate([batch.ticks for batch in batches.values()])).size
+            record_world(_as_it_ended(world, stage), options.record, batches, console, ticks=ticks)
     return ENVIRONMENT_FAILED if failed else stop.code
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch
-from townlet_trajectory.data.pieces import keep_steps, split_every
+from townlet_trajectory.data.pieces import joined, keep_steps, split_every
 
 if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import Decided
@@ -76,19 +76,19 @@ class Demonstrations:
         return self.shown.num_steps + self.held_out.num_steps
 
 
-def demonstrations_of(batches: Sequence[TrajectoryBatch]) -> Demonstrations:
+def demonstrations_of(beginnings: Sequence[Sequence[TrajectoryBatch]]) -> Demonstrations:
     """Take the demonstrated steps out of what was recorded, and hold a part of them out.
 
     Where there are two episodes or more, whole episodes are held out, because agents of one episode see each other;
     else the last steps in time. Episodes that were labelled `discard` or `failure` are left out of everything.
 
     Args:
-        batches: one for each beginning of the world, which numbers its episodes from 0.
+        beginnings: pieces of each beginning of the world, which numbers its episodes from 0.
 
     Raises:
         SimulationError: if there are fewer than `LEAST_STEPS` demonstrated steps.
     """
-    whole = _numbered(batches)
+    whole = _numbered(beginnings)
     if whole is not None:
         whole = whole.filter_trajectories(~np.isin(whole.episode_labels, _LEFT_OUT))
     given = np.zeros(0, np.bool_) if whole is None else np.asarray(whole.columns[DEMONSTRATED], np.bool_)
@@ -113,10 +113,11 @@ def demonstrations_of(batches: Sequence[TrajectoryBatch]) -> Demonstrations:
     return Demonstrations(shown=pieces, held_out=held_out, episodes=len(episodes))
 
 
-def _numbered(batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch | None:
-    """All batches as one, in which no two episodes have the same number."""
+def _numbered(beginnings: Sequence[Sequence[TrajectoryBatch]]) -> TrajectoryBatch | None:
+    """All pieces as one batch, joined, in which no two episodes have the same number."""
     first, numbered = 0, []
-    for batch in batches:
+    for pieces in beginnings:
+        batch = joined(TrajectoryBatch.concatenate(pieces))
         if len(batch):
             numbered.append(replace(batch, episodes=batch.episodes + first))
             first += int(batch.episodes.max()) + 1

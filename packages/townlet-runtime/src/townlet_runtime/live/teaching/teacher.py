@@ -115,8 +115,8 @@ class Teacher:
         with self._lock:
             if self._background is not None or self._closed:
                 raise SimulationError("a lesson is being learned: stop it, or wait until it is done")
-            batches = self._between_ticks(self._stage.recorded_so_far)[self._school.group]
-            found = demonstrations_of(batches)
+            beginnings = self._between_ticks(self._stage.recorded_so_far)[self._school.group]
+            found = demonstrations_of(beginnings)
             self._lessons += 1
             folder = self._write(found)
             self._candidate = None
