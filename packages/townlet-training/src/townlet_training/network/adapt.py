@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 from torch import Tensor
 
 from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
@@ -278,42 +278,41 @@ def _minimum(
     counts = legal.sum(axis=0)
 
     def convex(point: NDArray[np.float64]) -> float:
-        return float(_all_totals(point, log_totals, legal).sum() - counts @ (wanted * point))
+        return float(_all_totals(log_totals, legal, point).sum() - counts @ (wanted * point))
 
     def gradient(point: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(counts * (mean_probabilities(log_totals, legal, point) - wanted))
 
     def curvature(point: NDArray[np.float64]) -> NDArray[np.float64]:
-        shares = np.where(legal, np.exp(point - _all_totals(point, log_totals, legal)[:, None]), 0.0)
+        shares = _shares(log_totals, legal, point)
         return np.asarray(np.diag(shares.sum(axis=0)) - shares.T @ shares)
 
+    def error(point: NDArray[np.float64]) -> float:
+        return float(np.abs(mean_probabilities(log_totals, legal, point) - wanted).max())
+
     found = minimize(convex, first, jac=gradient, hess=curvature, method="trust-exact", options={"gtol": _TOLERANCE})
-    biases, error = found.x, _error(found.x, log_totals, legal, wanted)
-    while error > _TOLERANCE:
+    biases: NDArray[np.float64] = found.x
+    # Written so that a NaN is an error.
+    while not (off := error(biases)) <= _TOLERANCE:
         further = biases - np.linalg.lstsq(curvature(biases), gradient(biases))[0]
-        if not (reached := _error(further, log_totals, legal, wanted)) < error:
-            raise ConfigError(f"found no biases for the priors {wanted.tolist()}: they are off by {error:.3g}")
-        biases, error = further, reached
-    return np.asarray(biases)
+        if not error(further) < off:
+            raise ConfigError(f"found no biases for the priors {wanted.tolist()}: they are off by {off:.3g}")
+        biases = further
+    return biases
 
 
 def _all_totals(
-    biases: NDArray[np.float64], log_totals: NDArray[np.float64], legal: NDArray[np.bool_]
+    log_totals: NDArray[np.float64], legal: NDArray[np.bool_], biases: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Logarithm of the weight of all legal actions, the new ones too [N]."""
     return np.asarray(np.logaddexp(log_totals, logsumexp(np.where(legal, biases, -np.inf), axis=1)))
 
 
-def _error(
-    biases: NDArray[np.float64],
-    log_totals: NDArray[np.float64],
-    legal: NDArray[np.bool_],
-    wanted: NDArray[np.float64],
-) -> float:
-    """Largest distance of a mean probability from the one `wanted`; infinite where a bias is not a number."""
-    if not np.isfinite(biases).all():
-        return math.inf
-    return float(np.abs(mean_probabilities(log_totals, legal, biases) - wanted).max())
+def _shares(
+    log_totals: NDArray[np.float64], legal: NDArray[np.bool_], biases: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probabilities of the new actions [N, K]; 0 where one is not legal."""
+    return np.where(legal, np.exp(biases - _all_totals(log_totals, legal, biases)[:, None]), 0.0)
 
 
 def mean_probabilities(
@@ -329,20 +328,7 @@ def mean_probabilities(
     Returns:
         [K]; mean probability of each new action over the rows where it is legal.
     """
-    return np.array(
-        [expit(bias - _others(action, biases, log_totals, legal)).mean() for action, bias in enumerate(biases)]
-    )
-
-
-def _others(
-    action: int, biases: NDArray[np.float64], log_totals: NDArray[np.float64], legal: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Logarithm of the weight of all legal actions but `action`, in the rows where `action` is legal."""
-    rows = legal[:, action]
-    others = np.where(legal[rows], biases, -np.inf)
-    others[:, action] = log_totals[rows]
-    totals: NDArray[np.float64] = logsumexp(others, axis=1)
-    return totals
+    return np.asarray(_shares(log_totals, legal, biases).sum(axis=0) / legal.sum(axis=0))
 
 
 def _listed(names: Sequence[str]) -> str:
