@@ -11,8 +11,8 @@ Transitions per second of CPU time, the median of `ROUNDS` rounds in which all t
 - `townlet, whole decisions`: so, and with all columns of a settled decision, but no legal actions.
   `collect_transitions_per_s`: how fast they are handed out as trajectories, which comes on top.
 - `townlet, whole decisions, lent`: so, by a world that writes what its agents see into the recorder's memory, as the
-  town does, instead of its own. That writing is the world's work, as for everybody else, and is not counted; what it
-  costs to find the clock's time is. This is what is claimed.
+  town does, instead of its own. That writing is the world's work, as for everybody else, and is not counted; reading
+  the clock for it is. This is what is claimed.
 - `bare copying`: what `whole decisions` keeps, assigned to slices of columns that exist: no checks, no trajectories.
 
 The lines of the peers say how many times as fast ours are. A peer that cannot be imported is named with the reason.

@@ -1,5 +1,6 @@
 """The exported file computes what the network computes, says what it is, and says nothing else."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -50,7 +51,7 @@ def actor() -> ActorCritic:
         own.observation_mean.normal_(generator=torch.Generator().manual_seed(2))
         own.observation_std.fill_(1.7)
         for weight in own.policy.parameters():
-            weight.mul_(5.0)
+            weight.mul_(20.0)
     own.set_value_scale(12.5)
     return own
 
@@ -116,7 +117,8 @@ def test_it_computes_what_the_network_computes_for_any_number_of_agents(
     actor: ActorCritic, exported: ExportedPolicy
 ) -> None:
     session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
-    rng, worst = np.random.default_rng(8), 0.0
+    exact, rng = copy.deepcopy(actor).double(), np.random.default_rng(8)
+    file_error = network_error = 0.0
     for num_agents in range(1, 301):
         observations = {
             name: rng.normal(scale=5.0, size=(num_agents, *shape)).astype(np.float32)
@@ -129,13 +131,19 @@ def test_it_computes_what_the_network_computes_for_any_number_of_agents(
         assert log_probs.dtype == values.dtype == np.float32
         assert log_probs.shape == (num_agents, 7)
         assert values.shape == (num_agents,)
-        sizes = np.where(mask, np.abs(expected_log_probs), 0.0).max(axis=1, keepdims=True)
-        error = np.abs(log_probs - np.where(mask, expected_log_probs, log_probs)) / (1 + sizes)
-        worst = max(worst, np.max(error, where=mask, initial=0.0))
-        worst = max(worst, np.max(np.abs(values - expected_values) / (1 + np.abs(expected_values))))
+        tensors = {name: torch.from_numpy(array) for name, array in observations.items()}
+        with torch.no_grad():
+            exact_log_probs, exact_values = (each.numpy() for each in exact(tensors, torch.from_numpy(mask)))
+        expected = exact_log_probs[mask]
+        file_error = max(file_error, (np.abs(log_probs[mask] - expected) / (1 + np.abs(expected))).max())
+        network_error = max(network_error, (np.abs(expected_log_probs[mask] - expected) / (1 + np.abs(expected))).max())
+        assert (np.abs(values - exact_values) <= 1e-5 * (1 + np.abs(exact_values))).all()
+        assert (np.abs(values - expected_values) <= 1e-5 * (1 + np.abs(expected_values))).all()
         assert (np.exp(log_probs[~mask]) == 0.0).all()
         np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, rtol=1e-5)
-    assert worst <= 1e-5
+    # Beside float64, with weights so large that float32 has no more digits: on processors without AVX-512 both round
+    # more.
+    assert network_error <= 1e-5 and file_error <= 1e-5 + network_error
 
 
 def test_golden_vectors_of_the_network_lie_beside_the_file(actor: ActorCritic, exported: ExportedPolicy) -> None:
