@@ -86,10 +86,6 @@ class Answering(ABC):
         """How a lesson stands; None where nobody learns."""
         return None
 
-    def possessed_by(self) -> dict[str, str | None]:
-        """The name of the person by id of the agent, of all agents that somebody possesses."""
-        return {}
-
     @abstractmethod
     async def agent(self, agent_id: str, person: Person, tick: int | None = None) -> dict[str, Any]:
         """The inspector's message about an agent.

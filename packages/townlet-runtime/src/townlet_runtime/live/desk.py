@@ -99,28 +99,21 @@ class Desk(Answering):
         """How a lesson stands; None where nobody learns."""
         return None if self._teacher is None else self._teacher.state()
 
-    def possessed_by(self) -> dict[str, str | None]:
-        """The name of the person by id of the agent, of all agents that somebody possesses."""
-        found: dict[str, str | None] = {}
-        for runtime in self._stage.runtimes.values():
-            found.update(runtime.possessors(world=WORLD))
-        return found
-
     async def renew_all(self, names: Collection[str]) -> None:
         """Renew the leases of all agents that the people of these names possess."""
-        for runtime, agent, name in self._held_by(names):
+        for runtime, agent, name in await asyncio.to_thread(self._held_by, names):
             # It may have left, or been released, meanwhile.
             with suppress(PossessionError):
                 await asyncio.to_thread(runtime.renew_possession, agent, self.lease_ticks, world=WORLD, owner=name)
 
     async def release_all(self, name: str) -> None:
         """Free every agent of a person."""
-        for runtime, agent, _ in self._held_by([name]):
+        for runtime, agent, _ in await asyncio.to_thread(self._held_by, [name]):
             with suppress(PossessionError):
                 await asyncio.to_thread(runtime.release_possession, agent, world=WORLD, owner=name)
 
     def _held_by(self, names: Collection[str]) -> list[tuple[BatchRuntime, str, str]]:
-        """The runtimes and ids of possessed agents, and their owners."""
+        """The runtimes and ids of possessed agents, and their owners; may wait for the world to end its tick."""
         return [
             (runtime, agent, name)
             for runtime in self._stage.runtimes.values()

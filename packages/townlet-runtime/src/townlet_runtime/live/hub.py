@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from townlet_runtime.live.player import Player, Snapshot
 
 FRAMES_PER_S, PICTURES_PER_S, CHARTS_PER_S = 30.0, 12.0, 4.0
-"""Most that one client gets."""
+"""Most that one client gets; all get the same frames, or fewer."""
 RUN_LOOK_S = 0.5
 """Between two looks at the log of a run that trains."""
 Mode = Literal["live", "replay", "training"]
@@ -45,7 +45,7 @@ class Client:
         self.inspects: str | None = None
         self.waiting: deque[str] = deque()
         self.scene = self.roster = self.state = 0
-        self.chart_tick, self.chart_due, self.frame_due, self.told_tick = -1, 0.0, 0.0, -1
+        self.chart_tick, self.chart_due, self.told_tick = -1, 0.0, -1
         self.allowance, self.allowed_at = BURST, time.monotonic()
         self.refused: deque[float] = deque(maxlen=MAX_REFUSED)
         self.run = Place()
@@ -104,12 +104,14 @@ class Hub:
         self._picture: tuple[Snapshot, bytes] | None = None
         self._state: dict[str, Any] = {}
         self._releases: dict[str, asyncio.Task[None]] = {}
+        self._awaited = asyncio.Event()
+        """Set when a client waits for a frame."""
 
     async def begin(self) -> None:
         """Listen to the stage; called once, in the event loop of the server."""
         self._loop = asyncio.get_running_loop()
         self._stage.watch(self._tell)
-        self._tasks = [asyncio.create_task(self._keep_leases())]
+        self._tasks = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._ask_for_frames())]
         if self._feed is not None:
             self._tasks.append(asyncio.create_task(self._follow(self._feed)))
 
@@ -192,30 +194,34 @@ class Hub:
                 continue
             client.say({"type": "reply", "to": message.id, "ok": True, **answer})
             client.told_tick = -1  # what it looks at may look different now
-            self._stage.want()
+            self._awaited.set()
 
     async def _write(self, client: Client) -> None:
         """Send what waits, and frames at the pace at which they are taken: a slow client gets fewer."""
         socket = client.socket
         seen: Snapshot | None = None
-        self._stage.want()
+        self._awaited.set()
         while True:
             await client.wake.wait()
             client.wake.clear()
             while client.waiting:
                 await socket.send_text(client.waiting.popleft())
             await self._send_run(client)
-            snapshot, now = self._stage.snapshot, time.monotonic()
-            if snapshot is None or snapshot is seen:
-                continue
-            if now < client.frame_due:
-                await asyncio.sleep(client.frame_due - now)
-                snapshot = self._stage.snapshot or snapshot
-            await self._send_frame(client, snapshot)
-            seen = snapshot
-            pace = FRAMES_PER_S if snapshot.pixels is None else PICTURES_PER_S
-            client.frame_due = time.monotonic() + 1.0 / pace
+            snapshot = self._stage.snapshot
+            if snapshot is not None and snapshot is not seen:
+                await self._send_frame(client, snapshot)
+                seen = snapshot
+                self._awaited.set()
+
+    async def _ask_for_frames(self) -> None:
+        """Ask for a snapshot when a client waits for one, at the pace of frames."""
+        while True:
+            await self._awaited.wait()
+            self._awaited.clear()
             self._stage.want()
+            snapshot = self._stage.snapshot
+            pace = FRAMES_PER_S if snapshot is None or snapshot.pixels is None else PICTURES_PER_S
+            await asyncio.sleep(1.0 / pace)
 
     async def _send_run(self, client: Client) -> None:
         """Send what the client lacks of the run that trains."""
@@ -233,9 +239,8 @@ class Hub:
         if client.roster != self._roster_version:
             client.roster = self._roster_version
             await socket.send_text(json.dumps(self._roster_message()))
-        owners = self._desk.possessed_by()
         possessed = np.zeros(len(self._roster), np.uint8)
-        for agent, owner in owners.items():
+        for agent, owner in snapshot.owners.items():
             if agent in self._rows:
                 possessed[self._rows[agent]] = _MINE if owner == client.name else _ANOTHER_S
         await socket.send_bytes(self._frame(snapshot) + padded(possessed))
@@ -243,7 +248,7 @@ class Hub:
             if self._picture is None or self._picture[0] is not snapshot:
                 self._picture = snapshot, await asyncio.to_thread(picture_bytes, snapshot.pixels, snapshot.tick)
             await socket.send_bytes(self._picture[1])
-        await self._send_rest(client, snapshot, owners)
+        await self._send_rest(client, snapshot)
 
     def _number(self, snapshot: Snapshot) -> None:
         """Give the scene and the list of agents of a snapshot their numbers."""
@@ -267,9 +272,9 @@ class Hub:
             self._encoded = snapshot, frame_bytes(snapshot, **versions)
         return self._encoded[1]
 
-    async def _send_rest(self, client: Client, snapshot: Snapshot, owners: Mapping[str, str | None]) -> None:
+    async def _send_rest(self, client: Client, snapshot: Snapshot) -> None:
         now = time.monotonic()
-        self._note_state(snapshot, owners)
+        self._note_state(snapshot)
         if client.state != self._state_version:
             client.state = self._state_version
             await client.socket.send_text(json.dumps(self._state))
@@ -290,10 +295,9 @@ class Hub:
                 message = {"type": "agent", "id": client.inspects, "gone": True}
             await client.socket.send_text(json.dumps(message, allow_nan=False))
 
-    def _note_state(self, snapshot: Snapshot, owners: Mapping[str, str | None]) -> None:
-        people = {
-            client.name: [agent for agent, owner in owners.items() if owner == client.name] for client in self._clients
-        }
+    def _note_state(self, snapshot: Snapshot) -> None:
+        owned = snapshot.owners.items()
+        people = {client.name: [agent for agent, owner in owned if owner == client.name] for client in self._clients}
         state = {
             "type": "state",
             "paused": snapshot.paused,
@@ -336,4 +340,4 @@ class Hub:
         await asyncio.sleep(self._desk.lease_s)
         await self._desk.release_all(name)
         self._releases.pop(name, None)
-        self._stage.want()
+        self._awaited.set()

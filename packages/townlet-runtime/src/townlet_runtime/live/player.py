@@ -6,9 +6,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -42,6 +42,8 @@ class Snapshot:
     paused: bool
     ratio: float
     ticks_per_s: float
+    owners: Mapping[str, str | None] = field(default_factory=dict)
+    """The name of the person by id of the agent, of all agents that somebody possesses."""
 
 
 class Past(Protocol):
@@ -276,4 +278,3 @@ class Player(ABC):
                     future.set_result(work())
                 except Exception as error:  # whoever asked is told; the world goes on
                     future.set_exception(error)
-            self._wanted = True

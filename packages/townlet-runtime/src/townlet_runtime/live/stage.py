@@ -244,8 +244,15 @@ class Stage(Player):
                 paused=self.paused,
                 ratio=self.ratio,
                 ticks_per_s=self.measured_speed(),
+                owners=self._owners(),
             )
         )
+
+    def _owners(self) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for runtime in self.runtimes.values():
+            found.update(runtime.possessors(world=WORLD))
+        return found
 
     def _drawn(self, observed: Mapping[str, Observed]) -> tuple[Scene, Drawing, NDArray[np.uint8] | None]:
         if self._drawable is not None:
