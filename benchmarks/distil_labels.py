@@ -33,7 +33,8 @@ from townlet_training import ActorCritic, BCConfig, DistilConfig, NetworkConfig
 from townlet_training.distil.agreement import JudgedStates, agreements, decision_rows
 from townlet_training.distil.student import Student, labelled
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Played, derive_seed, selection_seeds
+from townlet_trajectory.evaluation.interfaces import derive_seed, selection_seeds
+from townlet_trajectory.evaluation.teaching import Played
 
 TOWN = ("town.agents=6", "town.episode_ticks=400", "world.grid_size=[12, 12]")
 NUM_WORLDS, STATES = 16, 64

@@ -10,7 +10,8 @@ import pytest
 from townlet_behavior import Box, BridgeConfig, Kind
 from townlet_runtime.adapters.controllers import registered_controller
 from townlet_runtime.adapters.registry import Environment
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.testing import check_grouped_simulation

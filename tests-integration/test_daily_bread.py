@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import numpy as np
 
 from townlet_runtime.config import bridge_config, load_config, script_config, town_config
-from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.objects import OBJECT_TYPES

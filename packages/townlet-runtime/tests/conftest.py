@@ -45,7 +45,7 @@ NEEDS = {
         "test_cli_report_own_logs.py",
         "test_cli_resume.py",
         "test_cli_run_starts.py",
-        "test_cli_second.py",
+        "test_cli_workers.py",
         "test_cli_train_live.py",
         "test_cli_soak.py",
         "test_cli_train.py",

@@ -18,7 +18,8 @@ from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.adapters.spaces.settings import SpaceSettings
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, Simulation

@@ -17,7 +17,8 @@ from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime import OneGroup
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.mesa_worlds import MesaWorlds
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, Observed

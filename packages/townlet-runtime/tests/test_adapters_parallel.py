@@ -14,7 +14,8 @@ from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.spaces.settings import SpaceSettings
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observed, Stepped

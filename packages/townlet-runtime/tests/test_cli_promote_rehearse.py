@@ -10,7 +10,7 @@ from classic_files import write_originals
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.promoting.rehearsal import rehearsal_summary
-from townlet_trajectory.evaluation.anneal_decision import decide_anneal
+from townlet_trajectory.evaluation.anneal_results import decide_anneal
 
 KEYS = (
     "status results promotion bc ppo bc_passed loss_flag queue_flag intensity_flag decision candidate_ready reasons"

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from small_parallel import PORTER, coaches
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations, SimulationSpec

@@ -18,8 +18,9 @@ from onnx_files import ElmanNetwork, card, policy_file
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig, SavedState
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.core.loop import BatchLoop
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.acting import STATE, ActingPolicy

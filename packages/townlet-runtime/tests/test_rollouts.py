@@ -26,7 +26,8 @@ from townlet_behavior import (
     draw_keys,
     uniforms,
 )
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, SimulationSpec, Stepped

@@ -31,7 +31,7 @@ from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Taught
+from townlet_trajectory.evaluation.teaching import Taught
 
 SPEC = Corridor().spec
 

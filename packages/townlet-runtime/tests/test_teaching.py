@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from strategies import LinearPolicy
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.core.teachers import ArrayTeacher
 from townlet_runtime.core.teaching import TaughtPlay
 from townlet_runtime.simulation.corridor import WAIT
@@ -18,7 +18,8 @@ from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor
 from townlet_trajectory import Kind
-from townlet_trajectory.evaluation.interfaces import Played, selection_seeds
+from townlet_trajectory.evaluation.interfaces import selection_seeds
+from townlet_trajectory.evaluation.teaching import Played
 
 SPEC = Corridor().spec
 BRIDGE = BridgeConfig(commitment=CommitmentConfig(ticks=SPEC.option_ticks))

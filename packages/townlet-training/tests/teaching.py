@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from townlet_training.config import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Actor, Played, Taught
+from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.teaching import Played, Taught
 
 
 class ClockTeacher:

@@ -11,8 +11,8 @@ from townlet_training.config import ONE_GROUP
 from townlet_training.distil.agreement import JudgedStates, agreements, balanced, decision_rows
 from townlet_training.errors import EmptyBatchError
 from townlet_trajectory import Kind
-from townlet_trajectory.evaluation.interfaces import Played
 from townlet_trajectory.evaluation.results import Agreement
+from townlet_trajectory.evaluation.teaching import Played
 
 
 def test_every_action_counts_alike_in_the_balanced_share() -> None:

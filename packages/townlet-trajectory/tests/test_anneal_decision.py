@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory.errors import ManifestError
-from townlet_trajectory.evaluation.anneal_decision import decide_anneal
+from townlet_trajectory.evaluation.anneal_results import decide_anneal
 from townlet_trajectory.storage.json import parse_json
 
 RECORDED = Path(__file__).parent / "data" / "promotion"

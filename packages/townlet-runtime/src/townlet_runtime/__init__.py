@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
     from townlet_runtime.adapters.spaces.settings import SpaceSettings
+    from townlet_runtime.core.evaluator import Evaluator
     from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport
-    from townlet_runtime.core.rollouts import Collector, Evaluator
+    from townlet_runtime.core.rollouts import Collector
     from townlet_runtime.core.runtime import BatchRuntime
     from townlet_runtime.core.stretches import JsonLinesSink, Telemetry, TelemetryRecord, TelemetrySink
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
@@ -134,7 +135,8 @@ _MODULES = {
     "adapters.registry": ("Environment",),
     "adapters.spaces.settings": ("SpaceSettings",),
     "core.loop": ("BatchLoop", "GroupedLoop", "LoopReport"),
-    "core.rollouts": ("Collector", "Evaluator"),
+    "core.evaluator": ("Evaluator",),
+    "core.rollouts": ("Collector",),
     "core.runtime": ("BatchRuntime",),
     "core.stretches": ("JsonLinesSink", "Telemetry", "TelemetryRecord", "TelemetrySink"),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),

@@ -97,8 +97,8 @@ class EnvironmentFaultError(TownletError):
         super().__init__(f"{environment}{where}: {problem}")
 
 
-class SecondProcessError(TownletError):
-    """An error of the second process that plays episodes: names what came, and the seeds of the episodes."""
+class WorkerError(TownletError):
+    """An error of a worker process: names what came, and the episodes or the worlds that it was about."""
 
 
 class MissingExtraError(TownletError):

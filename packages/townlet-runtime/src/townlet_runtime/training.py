@@ -10,28 +10,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
-from townlet_runtime.core.second_process import SecondProcess
-from townlet_runtime.core.shared_evaluator import SharedEvaluator
-from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
+from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
+from townlet_runtime.errors import MissingExtraError, RunDirectoryError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL
-from townlet_runtime.runs.opponents import opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
-from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
+from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, worlds_of
+from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.evaluation.results import RANDOM, RunSummary
+from townlet_trajectory.evaluation.results import RunSummary
 
 try:
     import torch
@@ -167,15 +165,15 @@ def train(
     path, threads = Path(run_dir), torch.get_num_threads()
     with ExitStack() as opened:
         records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
-        worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
-        initial = copied_initial(path) if resume else initial
-        config = as_can_be(config, worlds, initial)
-        opponents = opponents_of(config, worlds, kept=path if resume else None)
+        worlds = [] if make is None else worlds_of(config, partial(made_by, make), opened)
+        first, initial = next(iter(worlds), None), copied_initial(path) if resume else initial
+        config = as_can_be(config, first, initial)
+        opponents = opponents_of(config, first, kept=path if resume else None)
         with claimed(path, threads, opponents, initial, resume=resume):
             orchestrator = prepare_run(
                 config,
                 worlds,
-                lambda num_worlds: made_by(make, num_worlds),
+                partial(made_by, make),
                 bridge=BridgeConfig() if bridge is None else bridge,
                 run_dir=path,
                 threads=threads,
@@ -188,7 +186,7 @@ def train(
             )
         summary = orchestrator.run()
     if not summary.interrupted:
-        write_records(path, summary, config, None if worlds is None else first_spec(worlds), threads)
+        write_records(path, summary, config, None if first is None else first_spec(first), threads)
     return summary
 
 
@@ -209,7 +207,7 @@ def use_threads(threads: int) -> None:
 
 def prepare_run(
     config: TrainingConfig,
-    worlds: GroupedSimulation | None,
+    worlds: Sequence[GroupedSimulation],
     make_scored: MakeSimulation,
     *,
     bridge: BridgeConfig,
@@ -223,33 +221,32 @@ def prepare_run(
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
-    second: SecondProcess | None = None,
+    workers: Workers | None = None,
 ) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
     Args:
         config: of the run; in mode `dagger` it is one of `DaggerRun`.
-        worlds: `config.num_envs` of them, to train in; None: `data` is cloned, and judged by what is held out of it.
+        worlds: to train in, of each unit; one world where workers collect. Empty: `data` is cloned and judged.
         make_scored: builds the worlds of an evaluation.
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
         threads: that torch computes with, in the whole process.
-        on_progress: as of `train`.
-        stop: as of `train`.
+        on_progress, stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
         opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
         initial: the policy that it begins with; None: a fresh one.
-        earlier_totals: of world steps, before the run was extended; oldest first.
-        second: plays episodes beside this process, in worlds that it was told; None: they are played here.
+        earlier_totals: of world steps, before the run was extended.
+        workers: processes beside this one, which were told of the worlds.
 
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
     specs = _specs_of(worlds, data, config, initial)
-    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, second)
+    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, workers)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -271,18 +268,21 @@ def prepare_run(
 
 def _in_worlds(
     config: TrainingConfig,
-    worlds: GroupedSimulation | None,
+    worlds: Sequence[GroupedSimulation],
     make: MakeSimulation,
     bridge: BridgeConfig,
     specs: Mapping[str, PolicySpec],
-    second: SecondProcess | None,
-) -> tuple[Collector | None, Evaluator | SharedEvaluator | None]:
+    workers: Workers | None,
+) -> tuple[AnyCollector | None, Evaluator | SharedEvaluator | None]:
     """Make the collector and the evaluator of a run; none of both without worlds."""
-    if worlds is None:
+    if not worlds:
         return None, None
-    collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
+    packed = partial(packed_actors, specs)
+    pool = workers.pool if workers is not None and workers.collect else None
+    sizes = state_sizes(specs, config.network)
+    collector = collector_of(config, worlds, bridge, sizes, pool=pool, packed=packed)
     own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-    return collector, own if second is None else SharedEvaluator(own, second, packed=partial(packed_actors, specs))
+    return collector, own if workers is None else SharedEvaluator(own, workers.pool, packed=packed)
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:
@@ -296,40 +296,15 @@ def device_note(config: TrainingConfig) -> dict[str, str]:
 
 
 def _specs_of(
-    worlds: GroupedSimulation | None,
+    worlds: Sequence[GroupedSimulation],
     data: Mapping[str, Sequence[RecordedData]] | None,
     config: TrainingConfig,
     initial: InitialPolicy | None,
 ) -> dict[str, PolicySpec]:
     specs = {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
-    if worlds is not None:
-        specs = policy_specs(worlds.specs, config.network)
+    if worlds:
+        specs = policy_specs(worlds[0].specs, config.network)
     return specs if initial is None else initial.fitting(specs)
-
-
-def _collector(
-    config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig, sizes: Mapping[str, int]
-) -> Collector:
-    """Make the collector of a run in `worlds`, which must be as `config` says."""
-    spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
-    if spec.num_worlds != config.num_envs:
-        raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
-    if missing := [name for name in config.baselines if name not in known]:
-        raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
-    unrecorded = opponent_groups(config.groups, worlds)
-    ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
-    capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(
-        worlds,
-        config=bridge,
-        seed=config.seed,
-        max_rows=ticks * capacity,
-        unrecorded=unrecorded,
-        state_sizes={group: size for group, size in sizes.items() if group not in unrecorded},
-    )
-    if collector.save_state() is None:
-        log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
-    return collector
 
 
 def policy_specs(specs: Mapping[str, SimulationSpec], network: NetworkConfig) -> dict[str, PolicySpec]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
+from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec
 from townlet_runtime.training import (

@@ -57,15 +57,7 @@ if TYPE_CHECKING:
     from townlet_training.sinks.sink import MetricsSink
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
-    from townlet_trajectory.evaluation.interfaces import (
-        Actor,
-        Collected,
-        Collector,
-        EpisodeScores,
-        Evaluator,
-        Taught,
-        Teacher,
-    )
+    from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
     from townlet_trajectory.evaluation.promotion import (
         Decision,
         PromotionConfig,
@@ -87,6 +79,7 @@ if TYPE_CHECKING:
         RunCounters,
         RunSummary,
     )
+    from townlet_trajectory.evaluation.teaching import Taught, Teacher
 
 __version__ = "0.3.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
@@ -224,7 +217,8 @@ _MODULES = {
     "townlet_training.sinks.sink": "MetricsSink",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
-    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator Taught Teacher",
+    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
+    "townlet_trajectory.evaluation.teaching": "Taught Teacher",
     "townlet_trajectory.evaluation.promotion": (
         "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),

@@ -223,7 +223,13 @@ class TrainingConfig:
     total_env_steps: Steps = 300_000
     """World steps to train on, those of cloning and warm-up included (one step: one world, one tick)."""
     num_envs: Annotated[int, Field(ge=1, le=10**4)] = 16
-    """Worlds that are stepped together."""
+    """Worlds that are stepped side by side."""
+    unit_worlds: Annotated[int, Field(ge=1, le=10**4)] | None = None
+    """Worlds of a unit of collection, such that units divide `num_envs`; None: all are one unit. One worker at a time
+    steps a unit. What is learned follows from this number, and never from that of the workers."""
+    collect_ahead: Annotated[int, Field(ge=0, le=100)] = 0
+    """Collections that workers may begin before the updates that come first are done. 0: the policy that acts is always
+    the newest; else it is so many updates old, and V-trace corrects for it."""
     rollout_ticks: Ticks = 128
     """Ticks, in each world, between two updates."""
     eval_every: Count = 10
@@ -270,6 +276,16 @@ class TrainingConfig:
             raise ConfigError(
                 f"mode `anneal` needs the baselines {SCRIPTED}, and {' or '.join(ZEROS)}, got {self.baselines!r}"
             )
+        if self.num_envs % (self.unit_worlds or 1):
+            raise ConfigError(f"`unit_worlds` must divide `num_envs` {self.num_envs}, got {self.unit_worlds}")
+        if self.unit_worlds is not None and self.is_scheduled:
+            raise ConfigError(
+                f"a run that follows a schedule collects in one unit, got `unit_worlds` {self.unit_worlds}"
+            )
+        if self.collect_ahead and (self.is_scheduled or self.mode not in ("anneal", "ppo")):
+            raise ConfigError(f"`collect_ahead` is for the modes anneal and ppo, got mode {self.mode}")
+        if self.collect_ahead and self.anneal.adaptive_ratio:
+            raise ConfigError("`collect_ahead` needs ratios that are known ahead, got `anneal.adaptive_ratio`")
         opposed = [group for group, one in self.groups.items() if one.policy != "learn"]
         if self.is_scheduled and opposed:
             raise ConfigError(f"all `groups` learn in a run that follows a schedule, got opponents of {opposed}")

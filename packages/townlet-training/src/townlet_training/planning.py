@@ -183,6 +183,11 @@ class Schedule:
             **scheduled_settings(self.config.ppo, position / (self.num_blend + self.num_ppo)),
         )
 
+    def ratios(self, index: int, *, adapted: float | None = None) -> list[float]:
+        """Return the ratio of update `index`, and of those after it whose collections may begin before it is done."""
+        end = min(index + self.config.collect_ahead + 1, self.num_updates)
+        return [self.update(each, adapted=adapted).ratio for each in range(index, end)]
+
     def blends_after(self, num_done: int) -> bool:
         """Return whether the update after the first `num_done` is one of the blend."""
         return self.num_warmup <= num_done < self.num_warmup + self.num_blend

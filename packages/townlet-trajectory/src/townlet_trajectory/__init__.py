@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
     from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
     from townlet_trajectory.dataset.torch_loader import EpochView, StepView
-    from townlet_trajectory.evaluation.anneal_decision import AnnealDecision, decide_anneal
+    from townlet_trajectory.evaluation.anneal_results import AnnealDecision, decide_anneal
     from townlet_trajectory.evaluation.registry import OpenPass, PromotionRegistry
     from townlet_trajectory.evaluation.registry_records import LivePeriod, RegistryPass, RegistrySettings
     from townlet_trajectory.evaluation.registry_state import RegistryState
@@ -145,7 +145,7 @@ _MODULES = {
     "dataset.selection": ("StepSelection", "StepWeights", "weights_by"),
     "dataset.source": ("BatchSource", "TrajectorySource"),
     "dataset.torch_loader": ("EpochView", "StepView"),
-    "evaluation.anneal_decision": ("AnnealDecision", "decide_anneal"),
+    "evaluation.anneal_results": ("AnnealDecision", "decide_anneal"),
     "evaluation.registry": ("OpenPass", "PromotionRegistry"),
     "evaluation.registry_records": ("LivePeriod", "RegistryPass", "RegistrySettings"),
     "evaluation.registry_state": ("RegistryState",),

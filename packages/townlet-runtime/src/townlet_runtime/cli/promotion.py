@@ -14,7 +14,7 @@ from townlet_runtime.cli.console import CommandError, Console, end_on_signals
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, require_unchanged
 from townlet_runtime.config import Config, config_from
-from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.begun import BegunFile

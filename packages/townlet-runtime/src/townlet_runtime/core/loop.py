@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig, SavedState, join_groups, split_groups
+from townlet_runtime.core.counts import summed
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Reading, Telemetry
 from townlet_runtime.core.telemetry import log, log_tick_health
@@ -29,8 +29,6 @@ from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import Filling, room_of
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
-
-_N = TypeVar("_N", int, float)
 
 
 def runtimes_of(
@@ -382,13 +380,3 @@ def _reading_of(runtime: BatchRuntime) -> Reading:
         queue_rows=0 if service is None else service.num_rows,
         dropped_rows=0 if service is None else service.dropped_rows,
     )
-
-
-def summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:
-    """Add up counts by name.
-
-    Args:
-        counts: at least one; all have the names of the first.
-        less: counts to subtract.
-    """
-    return {name: sum(one[name] for one in counts) - sum(one[name] for one in less) for name in counts[0]}

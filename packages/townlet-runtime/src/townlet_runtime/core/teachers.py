@@ -24,7 +24,8 @@ from townlet_runtime.policy.policy import is_recurrent
 from townlet_runtime.simulation.described import DescribedObservations
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Actor, Taught, derive_seed
+from townlet_trajectory.evaluation.interfaces import Actor, derive_seed
+from townlet_trajectory.evaluation.teaching import Taught
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class AskedTeacher(ABC):
         return replace(taught, actions=np.where(known, actions, -1))
 
     def label(self, batch: TrajectoryBatch, rows: NDArray[np.int64]) -> Taught:
-        """See `townlet_trajectory.evaluation.interfaces.Teacher`."""
+        """See `townlet_trajectory.evaluation.teaching.Teacher`."""
         return self.ask(asked_of(batch, rows))
 
 

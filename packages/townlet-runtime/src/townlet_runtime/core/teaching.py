@@ -18,7 +18,7 @@ from townlet_behavior import (
     uniforms,
     veto_reasons_of,
 )
-from townlet_runtime.core.rollouts import MakeSimulation
+from townlet_runtime.core.evaluator import MakeSimulation
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.teachers import AskedAgents, AskedTeacher
 from townlet_runtime.policy.drawing import greedy_actions, sample_actions
@@ -26,7 +26,8 @@ from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Obse
 from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.simulation.script import script_side
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor, Played, Taught, derive_seed
+from townlet_trajectory.evaluation.interfaces import Actor, derive_seed
+from townlet_trajectory.evaluation.teaching import Played, Taught
 
 
 class TaughtPlay:

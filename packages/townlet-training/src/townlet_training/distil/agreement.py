@@ -13,8 +13,9 @@ from townlet_training.errors import EmptyBatchError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.comparisons import mean_interval
-from townlet_trajectory.evaluation.interfaces import Actor, Played, Teacher
+from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.results import Agreement
+from townlet_trajectory.evaluation.teaching import Played, Teacher
 
 _LEAST_OF_ACTION = 5
 """States with an action as first answer, below which its share is not one of the balanced mean."""

@@ -188,7 +188,7 @@ class DaggerRun:
             self._state,
             None if share == 1.0 else self.learners.networks,
             num_ticks=dagger.ticks,
-            ratio=1.0 - share,
+            ratios=[1.0 - share],
         )
 
     def _agreement(self, batches: Mapping[str, TrajectoryBatch]) -> float | None:

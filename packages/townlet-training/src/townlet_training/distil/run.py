@@ -26,8 +26,9 @@ from townlet_training.run.result import export_and_score, summary_of
 from townlet_training.run.state import TrainingState
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import accuracy_gate
-from townlet_trajectory.evaluation.interfaces import Collector, Evaluator, Teacher, derive_seed, selection_seeds
+from townlet_trajectory.evaluation.interfaces import Collector, Evaluator, derive_seed, selection_seeds
 from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, DistilRecord, DistilRound, RunSummary
+from townlet_trajectory.evaluation.teaching import Teacher
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.storage.files import DirectoryLock, make_directory
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES

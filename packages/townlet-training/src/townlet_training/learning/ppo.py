@@ -170,16 +170,19 @@ class PPOLearner:
             NonFiniteError: if a number is not finite; the weights are those before the step that met it.
             ConfigError: if a coefficient or rate is out of range.
         """
-        with self._placement.up_to_date() as network:
-            decided = as_decided_by(network, batch)
         return self.update(
-            decided,
+            self.as_decided_now(batch),
             kickstart_coef=kickstart_coef,
             learning_rate=learning_rate,
             clip_range=clip_range,
             entropy_coef=entropy_coef,
             gae_lambda=gae_lambda,
         )
+
+    def as_decided_now(self, batch: TrajectoryBatch) -> TrajectoryBatch:
+        """Return a record of any policies with π of the network as it is; see `record.as_decided_by`."""
+        with self._placement.up_to_date() as network:
+            return as_decided_by(network, batch)
 
     def warm_up(self, batch: TrajectoryBatch, *, learning_rate: float | None = None) -> PPOUpdate:
         """Let the critic alone learn from `batch`: no weight of the policy changes by a bit.

@@ -238,7 +238,7 @@ class GroupLearners:
                 log.warning("agent group %s is left out of an update: it decided nothing", group)
                 continue
             with _naming(where, group):
-                updates[group] = _updated(learner, learnable[group], planned)
+                updates[group] = _updated(learner, learnable[group], planned, age=collected.policy_age)
         for group, network in self.networks.items():
             update_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
         self.opponents.note_update(self.networks)
@@ -336,7 +336,9 @@ def _naming(where: str, group: str) -> Iterator[None]:
         raise type(error)(f"{where}: {error}") from error
 
 
-def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate) -> PPOUpdate:
+def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate, *, age: int) -> PPOUpdate:
+    if age:
+        batch = learner.as_decided_now(batch)
     if planned.stage == "warmup":
         return learner.warm_up(batch, learning_rate=planned.learning_rate)
     return learner.update(batch, **planned.settings)

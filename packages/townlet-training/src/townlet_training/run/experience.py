@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from townlet_training.errors import ResumeError, TrainingError
 from townlet_training.run.checkpoint import Checkpoint, SavedWorlds
 from townlet_training.run.state import TrainingState
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector
+from townlet_trajectory.evaluation.interfaces import Actor, AheadCollector, Collected, Collector
 
 
 class RunExperience:
@@ -33,7 +33,12 @@ class RunExperience:
         return None if self._collector is None else self._collector.save_state()
 
     def collect(
-        self, state: TrainingState, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float
+        self,
+        state: TrainingState,
+        actors: Mapping[str, Actor] | None,
+        *,
+        num_ticks: int,
+        ratios: Sequence[float],
     ) -> Collected:
         """Collect, and count the steps in `state`.
 
@@ -41,7 +46,8 @@ class RunExperience:
             state: of the run.
             actors: policy of each agent group; None where the script acts alone.
             num_ticks: of every world.
-            ratio: share of decisions that is given to the policy.
+            ratios: share of decisions that is given to the policy; then those of the collections that come next, which
+                may begin now.
 
         Returns:
             The rows of all agent groups.
@@ -58,6 +64,10 @@ class RunExperience:
                 raise ResumeError(f"{self._run_dir}: the worlds of this run cannot be saved, so it cannot go on")
             self._collector.restore(self._resumed.worlds)
             self._resumed = None
-        collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
+        ratio, *ahead = ratios
+        if isinstance(self._collector, AheadCollector):
+            collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio, ahead=ahead)
+        else:
+            collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
         state.count_collection(collected, num_ticks=num_ticks, ratio=ratio)
         return collected

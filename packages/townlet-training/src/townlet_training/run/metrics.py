@@ -49,6 +49,9 @@ OWN_KEYS = (
 ADAPTIVE_KEYS = ("ratio_comparisons", "ratio_difference", "ratio_difference_low", "ratio_difference_high")
 """Only in lines of a run whose ratio is adaptive: how many comparisons there were, and the newest one."""
 
+AGE_KEY = "policy_age"
+"""Only in lines of a run that collects ahead: how many updates the policy that acted was behind."""
+
 GROUP_KEY = "group"
 """Lines of a run with several agent groups have it, and those of a group that is not called `agents`; events, which are
 counted for all of them together, are then the same in the lines of an update."""
@@ -108,7 +111,8 @@ class MetricsRow:
         anneal = ANNEAL_KEYS if "anneal_cycle" in self.values else []
         group = [GROUP_KEY] if GROUP_KEY in self.values else []
         adaptive = ADAPTIVE_KEYS if ADAPTIVE_KEYS[0] in self.values else ()
-        known = {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *adaptive, *group}
+        age = [AGE_KEY] if AGE_KEY in self.values else []
+        known = {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *adaptive, *group, *age}
         given = {key for key in self.values if not key.startswith((EVENT, REWARD))}
         if differing := sorted((known - given - TOWN_KEYS) | (given - known)):
             raise ShapeError(f"a line of the log has missing or unknown keys: {differing}")
@@ -155,7 +159,7 @@ def metrics_row(
         "attempt": state.attempt,
         "env_steps": state.env_steps,
         "agent_steps": state.agent_steps,
-        "ratio": planned.ratio,
+        "ratio": planned.ratio if collected.ratio is None else collected.ratio,
         "kickstart_coef": planned.kickstart_coef,
         "wall_time_s": elapsed,
         "env_steps_per_s": _ratio(collected.env_steps, update_seconds),
@@ -165,6 +169,8 @@ def metrics_row(
     if (adaptive := state.adaptive) is not None:
         newest = (adaptive.num_comparisons, adaptive.mean, adaptive.low, adaptive.high)
         values |= dict(zip(ADAPTIVE_KEYS, newest, strict=True))
+    if state.config.collect_ahead:
+        values[AGE_KEY] = collected.policy_age
     if cloned is not None:
         values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1 or group != ONE_GROUP:

@@ -14,7 +14,7 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.spec import PolicySpec
-from townlet_training.planning import PlannedUpdate, Schedule, plan
+from townlet_training.planning import Schedule, plan
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
@@ -88,8 +88,7 @@ class TrainingOrchestrator:
         run_dir: an existing directory: without another run in it, or with the one to `resume`.
         data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
             fingerprints are among the settings that `resume` compares.
-        on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
-            end.
+        on_progress: called after every pass of cloning, every update and every evaluation, and before the last ones.
         stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
         notes: other facts that the run depends on, such as the name of a controller, for `resume` to compare.
         resume: continue the run in `run_dir` where it was interrupted, in whatever way, to the same weights, log
@@ -220,7 +219,7 @@ class TrainingOrchestrator:
         state, config = self._state, self._config
         self._monitor.stop_if_asked()
         if config.mode == "ppo" or (config.mode == "anneal" and self._begins_trained):
-            collected = self._collect(self.learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
+            collected = self._collect(self.learners.networks, config.rollout_ticks, 1.0)
             self.learners.freeze_statistics(collected.batches)
             scores = self._evaluator.selection_scores(self.learners.networks)
             self._note(scores, None)
@@ -239,7 +238,7 @@ class TrainingOrchestrator:
         with self._monitor.clock.measure("clone"):
             events: Mapping[str, float] = {}
             if self._data is None:
-                collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
+                collected = self._collect(None, config.anneal.clone_ticks, 0.0)
                 events = collected.events_per_env_step
                 clones = self.learners.clone(collected, on_epoch=self._after_epoch)
             else:
@@ -276,7 +275,7 @@ class TrainingOrchestrator:
             if state.update_index >= schedule.num_updates or state.env_steps + rollout > self._config.total_env_steps:
                 break
             self._monitor.stop_if_asked()
-            self._update(schedule.update(state.update_index, adapted=state.blend_ratio))
+            self._update(schedule)
             self._monitor.report(self._state)
             if state.update_index == schedule.num_warmup:
                 history.good = state.env_steps
@@ -286,13 +285,14 @@ class TrainingOrchestrator:
             self._fail(GateResult(name="acts_alone", verdict=Verdict.FAILED, detail=detail))
         self._save()
 
-    def _update(self, planned: PlannedUpdate) -> None:
+    def _update(self, schedule: Schedule) -> None:
         """Collect and learn as planned, and log it."""
         state, began = self._state, time.perf_counter()
+        planned = schedule.update(state.update_index, adapted=state.blend_ratio)
         state.stage = planned.stage
         with self._monitor.clock.measure(planned.stage):
-            networks, num_ticks = self.learners.networks, self._config.rollout_ticks
-            collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
+            ratios = schedule.ratios(state.update_index, adapted=state.blend_ratio)
+            collected = self._collect(self.learners.networks, self._config.rollout_ticks, *ratios)
             if self._data is not None and state.update_index == 0:
                 # The rewards of a record may be on another scale than the world's.
                 self.learners.freeze_value_scale(collected.batches)
@@ -353,9 +353,9 @@ class TrainingOrchestrator:
             self.learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
         )
 
-    def _collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+    def _collect(self, actors: Mapping[str, Actor] | None, num_ticks: int, *ratios: float) -> Collected:
         self._directory.saved_at = None
-        return self._experience.collect(self._state, actors, num_ticks=num_ticks, ratio=ratio)
+        return self._experience.collect(self._state, actors, num_ticks=num_ticks, ratios=ratios)
 
     def _note(self, scores: EpisodeScores, gate: GateResult | None) -> None:
         """Add an evaluation, beside the result of its gate, to the history."""

@@ -323,7 +323,7 @@ class ScheduledRun:
     def _collect(self, ratio: float) -> Collected:
         self._directory.saved_at = None
         return self._experience.collect(
-            self._state, self.learners.networks, num_ticks=self._config.rollout_ticks, ratio=ratio
+            self._state, self.learners.networks, num_ticks=self._config.rollout_ticks, ratios=[ratio]
         )
 
     def _evaluate(self, gate: GateResult | None = None) -> EpisodeScores | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -214,12 +214,16 @@ class Collected:
     """Ticks at which anybody was there, summed over parallel worlds."""
     agent_steps: int
     """Agent-ticks; the rows of all batches."""
+    policy_age: int = 0
+    """Collections that were taken since the policy which acted was the newest; 0: the learner's own."""
+    ratio: float | None = None
+    """Share of decisions given to the policy; None: what was asked for."""
 
     def __post_init__(self) -> None:
         num_rows = sum(batch.num_steps for batch in self.batches.values())
         if self.agent_steps != num_rows:
             raise EvaluationError(f"`agent_steps` must be the {num_rows} rows of the batches, got {self.agent_steps}")
-        counts = {"vetoes": self.vetoes, "env_steps": self.env_steps}
+        counts = {"vetoes": self.vetoes, "env_steps": self.env_steps, "policy_age": self.policy_age}
         counts |= {f"decisions_by_source[{name!r}]": count for name, count in self.decisions_by_source.items()}
         counts |= {f"ticks_by_source[{name!r}]": count for name, count in self.ticks_by_source.items()}
         for name, count in counts.items():
@@ -266,6 +270,31 @@ class Collector(Protocol):
         """Go on, bit for bit, as the collector whose `save_state` this is; this one has not collected yet."""
 
 
+@runtime_checkable
+class AheadCollector(Protocol):
+    """A collector that begins collections before they are asked for, with the actors of now."""
+
+    @property
+    def max_ahead(self) -> int:
+        """How many it can have begun beside the one that is waited for."""
+
+    def collect(
+        self,
+        actors: Mapping[str, Actor] | None,
+        *,
+        num_ticks: int,
+        ratio: float,
+        opponents: Opponents = NO_OPPONENTS,
+        ahead: Sequence[float] = (),
+    ) -> Collected:
+        """Return the next collection, and begin those after it.
+
+        Args:
+            actors: of what begins now; they, `num_ticks`, `ratio` and `opponents` are as of `Collector.collect`.
+            ahead: the ratios of the collections that come next.
+        """
+
+
 class Evaluator(Protocol):
     """Plays whole episodes in worlds of given seeds; nothing it does changes the worlds that are trained in."""
 
@@ -300,34 +329,6 @@ class Evaluator(Protocol):
         Returns:
             Scores [n].
         """
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Taught:
-    """The answers of a teacher to L questions, and what they cost."""
-
-    actions: NDArray[np.int64]
-    """[L]; -1 where the teacher declined, or named an action that was not legal."""
-    tokens: int = 0
-    cost: float = 0.0
-
-
-class Teacher(Protocol):
-    """A mind, slow or costly perhaps, that says what it would do in recorded states."""
-
-    def label(self, batch: TrajectoryBatch, rows: NDArray[np.int64]) -> Taught:
-        """Answer for the agents and states of `rows` [L] of `batch`; asked twice, it may answer otherwise."""
-
-
-class Played(NamedTuple):
-    """Held-out episodes of a distillation: what was seen and decided in them."""
-
-    batch: TrajectoryBatch
-    """Its worlds are numbered by the place of their seed."""
-    rows: NDArray[np.int64]
-    """[L], ascending; decisions of the one who is looked at: of the teacher where it played, else of the student."""
-    taught: Taught | None
-    """The answers of the teacher at these rows, where it played."""
 
 
 HELD_OUT = 2**31

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.data.trajectory import LABELS, ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import CONTENT_ERRORS, ArtifactError, ManifestError, ShapeError
@@ -88,15 +88,20 @@ def load_batch(path: str | Path, *, sha256: str | None = None) -> TrajectoryBatc
     if sha256 not in (None, recorded):
         raise ManifestError(path, "verify", f"expected content with the SHA-256 {sha256}, got {recorded}")
     try:
-        return _batch(arrays, fields)
+        return batch_of_arrays(parse_schema(fields), arrays)
     except KeyError as error:
         raise ManifestError(path, "parse", f"no member {error}") from error
     except (*CONTENT_ERRORS, UnicodeDecodeError) as error:
         raise ManifestError(path, "parse", f"the members contradict each other: {error}") from error
 
 
-def _batch(arrays: Mapping[str, Any], fields: Fields) -> TrajectoryBatch:
-    schema = parse_schema(fields)
+def batch_of_arrays(schema: TrajectorySchema, arrays: Mapping[str, Any]) -> TrajectoryBatch:
+    """Undo `dataset.source.arrays_of`; the batch shares its rows with `arrays`.
+
+    Raises:
+        KeyError: if an array of `schema` is missing.
+        SchemaError, ShapeError, UnicodeDecodeError: if they are other arrays, or contradict each other.
+    """
     lengths, rewards = arrays["lengths"], arrays["rewards"]
     check_array("lengths", lengths, ArraySpec("int64"), lengths.size)
     # In float64, which does not wrap; exact as far as numbers of steps go.

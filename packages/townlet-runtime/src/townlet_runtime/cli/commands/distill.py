@@ -16,7 +16,8 @@ from townlet_runtime.cli.named_policy import load_policy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
 from townlet_runtime.cli.training.run_options import DeviceName, RunOptions
 from townlet_runtime.cli.world_options import WorldOptions
-from townlet_runtime.core.rollouts import Collector, Evaluator
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.core.teachers import (
     ArrayTeacher,
     AskedTeacher,

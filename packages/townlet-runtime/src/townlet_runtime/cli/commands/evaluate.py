@@ -13,7 +13,7 @@ from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, en
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
-from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.simulation.interface import SimulationSpec

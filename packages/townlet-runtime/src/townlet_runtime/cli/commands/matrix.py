@@ -13,7 +13,7 @@ from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, en
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run
-from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from townlet_runtime.cli.training.run_starts import (
     require_initial,
     settle_extension,
 )
-from townlet_runtime.cli.training.second import second_process
 from townlet_runtime.cli.training.seen import SeenRun, seen_live
 from townlet_runtime.cli.training.training_data import data_of, open_data
+from townlet_runtime.cli.training.workers import workers_of
 from townlet_runtime.cli.worlds import (
     load_of_run,
     require_begun_with,
@@ -56,9 +56,9 @@ from townlet_trajectory.evaluation.results import SCRIPTED, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
-    from townlet_runtime.core.second_process import SecondProcess
     from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import DaggerRun, InitialPolicy, Progress, TrainingConfig, TrainingOrchestrator
+    from townlet_runtime.training_worlds import Workers
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
@@ -79,8 +79,7 @@ def train_policy(options: TrainOptions, console: Console) -> int:
     if options.init_from is not None and plan.mode == "dagger":
         raise CommandError(f"--init-from {options.init_from}: mode dagger begins with a clone of the script")
     if is_scheduled(plan.config, plan.mode):
-        if options.init_from is not None:
-            raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
+        _require_scheduled(options, plan)
         from townlet_runtime.cli.commands.train_schedule import train_scheduled, with_record
 
         return train_scheduled(with_record(plan, options.data), options.schedule, console)
@@ -130,22 +129,34 @@ def _show_finished(path: Path, console: Console) -> int:
     return SUCCESS
 
 
+def _require_scheduled(options: TrainOptions, plan: TrainPlan) -> None:
+    """Refuse what a run that follows a schedule has not."""
+    if options.init_from is not None:
+        raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
+    if plan.workers:
+        raise CommandError(f"--workers {plan.workers}: a run that follows a schedule collects in its own process")
+
+
 def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
     with ExitStack() as opened:
         # Not before everything that can be refused without it was: the trainer takes seconds to import.
         initial = _initial(plan)
         plan, training = settings_of(plan, initial)
+        from townlet_runtime.training_worlds import worlds_of
+
         # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
         require_report_extra()
         seen = opened.enter_context(seen_live(plan, console, has_world=plan.environment is not None))
         if plan.environment is None:
-            return _train_in(None, plan, training, initial, log, console)
+            return _train_in((), plan, training, initial, log, console)
+        if (workers := workers_of(plan, training)) is not None:
+            opened.callback(workers.pool.close)
         # Built first: a contradiction is refused before anything is written.
-        worlds = opened.enter_context(closing(plan.worlds.make(training.num_envs)))
-        second = second_process(plan, training)
-        if second is not None:
-            opened.callback(second.close)
-        return _train_in(worlds, plan, training, initial, log, console, second=second, seen=seen)
+        if workers is not None and workers.collect:
+            worlds = [opened.enter_context(closing(plan.worlds.make(1)))]
+        else:
+            worlds = worlds_of(training, plan.worlds.make, opened)
+        return _train_in(worlds, plan, training, initial, log, console, workers=workers, seen=seen)
 
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
@@ -162,14 +173,14 @@ def _initial(plan: TrainPlan) -> InitialPolicy | None:
 
 
 def _train_in(
-    worlds: GroupedSimulation | None,
+    worlds: Sequence[GroupedSimulation],
     plan: TrainPlan,
     training: TrainingConfig,
     initial: InitialPolicy | None,
     log: PPOLog,
     console: Console,
     *,
-    second: SecondProcess | None = None,
+    workers: Workers | None = None,
     seen: SeenRun | None = None,
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
@@ -199,7 +210,7 @@ def _train_in(
                     opponents=opponents,
                     initial=initial,
                     earlier_totals=earlier_totals(begun),
-                    second=second,
+                    workers=workers,
                 )
             summary = _carry_out(orchestrator, run_dir, opponents, copy, seen)
         except TrainingError as error:
@@ -209,7 +220,7 @@ def _train_in(
         console.note(f"go on with: {resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    horizon = None if worlds is None else first_spec(worlds).episode_ticks
+    horizon = first_spec(worlds[0]).episode_ticks if worlds else None
     return _finish(plan, training, summary, console, horizon=horizon)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.promotion import EXIT_CODES
-from townlet_trajectory.evaluation.anneal_decision import AnnealDecision, decide_anneal
+from townlet_trajectory.evaluation.anneal_results import AnnealDecision, decide_anneal
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json
 from townlet_trajectory.storage.paths import read_named
 

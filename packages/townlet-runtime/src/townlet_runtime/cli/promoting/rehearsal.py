@@ -11,7 +11,7 @@ from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import require_writable
-from townlet_trajectory.evaluation.anneal_decision import decide_anneal
+from townlet_trajectory.evaluation.anneal_results import decide_anneal
 from townlet_trajectory.storage.files import make_directory, write_json_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
 from townlet_trajectory.storage.paths import read_named

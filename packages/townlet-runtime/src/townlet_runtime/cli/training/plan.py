@@ -105,6 +105,10 @@ class TrainPlan:
     asked_threads: int | None
     """As in `TrainOptions`."""
     processes: int | None
+    workers: int
+    """That collect; 0: the process of the run does."""
+    worker_timeout: float
+    """Seconds after which a worker that does not answer is replaced."""
     manifest: Path | None
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
@@ -165,6 +169,8 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         init_from=options.init_from,
         asked_threads=options.threads,
         processes=options.run.processes,
+        workers=options.run.workers,
+        worker_timeout=options.run.worker_timeout,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
         page_port=options.run.page_port,

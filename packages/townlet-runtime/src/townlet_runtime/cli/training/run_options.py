@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8400
 """Of pages."""
+MAX_WORKERS = 256
+WORKER_TIMEOUT_S = 600.0
 
 
 class DeviceName(StrEnum):
@@ -55,6 +57,23 @@ Processes = Annotated[
         help="2: a second process plays episodes of evaluations. No result depends on it.  [default: 2, if the CPUs "
         "carry it]",
         show_default=False,
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        parser=whole_number(0, MAX_WORKERS),
+        metavar="N",
+        help="Processes that collect, unit by unit, and play episodes; see training.unit_worlds. No result depends on "
+        "their number. 0: this process collects.",
+    ),
+]
+WorkerTimeout = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        help="A worker that takes longer for a unit counts as hung, and is replaced.",
     ),
 ]
 Device = Annotated[
@@ -96,6 +115,9 @@ class RunOptions:
 
     processes: int | None = None
     """That play episodes: this one, or this one and another; None: as many as there is work for."""
+    workers: int = 0
+    """That collect; 0: the process of the run does."""
+    worker_timeout: float = WORKER_TIMEOUT_S
     device: DeviceName | None = None
     metrics: tuple[str, ...] = ()
     live: bool = False
@@ -125,6 +147,8 @@ def with_run_options(name: str) -> Callable[[Command], Callable[..., int]]:
     """Give a command the options of `RunOptions`; it gets them as one argument called `name`."""
     added = [
         option("processes", Processes, None),
+        option("workers", Workers, 0),
+        option("worker_timeout", WorkerTimeout, WORKER_TIMEOUT_S),
         option("device", Device, None),
         option("metrics", MetricsNames, None),
         option("live", Live, False),

@@ -1,20 +1,19 @@
-"""Episodes that two processes share, or that one plays ahead, score as if this process had played them all."""
+"""Episodes that workers share, or play ahead, score as if this process had played them all."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
-from second_worlds import COMMAND, RAISES, SLEEPS, corridors, policy, wait_until_played
-from strategies import LinearPolicy
+from worker_worlds import RAISES, SLEEPS, WORLDS, corridors, packed, policy, pool_of, wait_until_played
 
-from townlet_runtime.core.rollouts import Evaluator
-from townlet_runtime.core.second_process import Message, SecondProcess, WaveTask
-from townlet_runtime.core.shared_evaluator import SharedEvaluator
-from townlet_runtime.errors import SecondProcessError
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.errors import WorkerError
 from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.workers.evaluating import SharedEvaluator
+from townlet_runtime.workers.pool import WorkerPool
+from townlet_runtime.workers.tasks import WaveTask
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores
 
-WORLDS: Message = {"seed": 3, "num_worlds": 4}
 FIRST = 2**31
 SEEDS = np.arange(FIRST, FIRST + 10)
 """Three waves of four worlds, the last of which has two to spare."""
@@ -30,20 +29,11 @@ class Counted(Evaluator):
         return super().wave(players, seeds=seeds, sample=sample)
 
 
-def packed(actors: Mapping[str, AnyActor]) -> bytes | None:
-    """Packs linear policies, by the seed that they were drawn from."""
-    one = actors[AGENTS]
-    return None if not isinstance(one, LinearPolicy) else b"5" if np.array_equal(one.weights, FIVE.weights) else b"6"
-
-
-FIVE = policy(5)[AGENTS]
-
-
 @pytest.fixture
-def second() -> Iterator[SecondProcess]:
-    process = SecondProcess(COMMAND, WORLDS)
-    yield process
-    process.close()
+def pool() -> Iterator[WorkerPool]:
+    pool = pool_of(1)
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
@@ -53,8 +43,8 @@ def own() -> Counted:
     return evaluator
 
 
-def test_shared_episodes_score_as_in_one_process(second: SecondProcess, own: Counted) -> None:
-    shared, alone = SharedEvaluator(own, second, packed=packed), corridors(WORLDS)
+def test_shared_episodes_score_as_in_one_process(pool: WorkerPool, own: Counted) -> None:
+    shared, alone = SharedEvaluator(own, pool, packed=packed), corridors(WORLDS)
     for sample in (False, True):
         scores = shared.evaluate(policy(5), seeds=SEEDS, sample=sample)
         assert scores == alone.evaluate(policy(5), seeds=SEEDS, sample=sample)
@@ -64,13 +54,13 @@ def test_shared_episodes_score_as_in_one_process(second: SecondProcess, own: Cou
     assert shared.baseline("scripted", seeds=SEEDS[:1]) == alone.baseline("scripted", seeds=SEEDS[:1])
 
 
-def test_what_is_played_ahead_is_not_played_again(second: SecondProcess, own: Counted) -> None:
-    shared, alone = SharedEvaluator(own, second, packed=packed), corridors(WORLDS)
+def test_what_is_played_ahead_is_not_played_again(pool: WorkerPool, own: Counted) -> None:
+    shared, alone = SharedEvaluator(own, pool, packed=packed), corridors(WORLDS)
     shared.play_ahead("random", seeds=SEEDS, sample=False)
     shared.play_ahead(policy(5), seeds=SEEDS, sample=True)
     # Once a wave behind them is done, so are they: the process plays one after the other.
-    last = WaveTask(behavior="scripted", policies=b"", sample=False, seeds=SEEDS[:1])
-    second.submit([last])
+    last = WaveTask(behavior="scripted", policies=None, sample=False, seeds=SEEDS[:1])
+    pool.submit([last])
     last.result()
     assert shared.baseline("random", seeds=SEEDS) == alone.baseline("random", seeds=SEEDS)
     assert shared.evaluate(policy(5), seeds=SEEDS, sample=True) == alone.evaluate(policy(5), seeds=SEEDS, sample=True)
@@ -80,34 +70,32 @@ def test_what_is_played_ahead_is_not_played_again(second: SecondProcess, own: Co
     assert shared.evaluate(policy(6), seeds=SEEDS[:3], sample=False) == greedy
 
 
-def test_this_process_plays_what_the_other_has_not_begun(second: SecondProcess, own: Counted) -> None:
-    shared, alone = SharedEvaluator(own, second, packed=packed), corridors(WORLDS)
-    sleeping = WaveTask(behavior="scripted", policies=b"", sample=False, seeds=np.array([SLEEPS]))
-    second.submit([sleeping])
-    wait_until_played(sleeping)
+def test_this_process_plays_what_no_worker_has_begun(pool: WorkerPool, own: Counted) -> None:
+    shared, alone = SharedEvaluator(own, pool, packed=packed), corridors(WORLDS)
+    sleeping = WaveTask(behavior="scripted", policies=None, sample=False, seeds=np.array([SLEEPS]))
+    pool.submit([sleeping])
+    wait_until_played(sleeping, pool)
     shared.play_ahead("scripted", seeds=SEEDS, sample=False)
     assert shared.baseline("scripted", seeds=SEEDS) == alone.baseline("scripted", seeds=SEEDS)
     assert shared.evaluate(policy(5), seeds=SEEDS, sample=False) == alone.evaluate(policy(5), seeds=SEEDS, sample=False)
     assert own.waves_played == 6
 
 
-def test_an_error_of_the_other_process_is_raised_where_the_scores_are_asked_for(
-    second: SecondProcess, own: Counted
-) -> None:
-    shared = SharedEvaluator(own, second, packed=packed)
+def test_an_error_of_a_worker_is_raised_where_the_scores_are_asked_for(pool: WorkerPool, own: Counted) -> None:
+    shared = SharedEvaluator(own, pool, packed=packed)
     shared.play_ahead("scripted", seeds=np.array([RAISES]), sample=False)
-    last = WaveTask(behavior="scripted", policies=b"", sample=False, seeds=SEEDS[:1])
-    second.submit([last])
+    last = WaveTask(behavior="scripted", policies=None, sample=False, seeds=SEEDS[:1])
+    pool.submit([last])
     last.result()
-    with pytest.raises(SecondProcessError, match="no such corridor"):
+    with pytest.raises(WorkerError, match="no such corridor"):
         shared.baseline("scripted", seeds=np.array([RAISES]))
 
 
-def test_what_cannot_be_sent_and_what_has_opponents_is_played_here(second: SecondProcess, own: Counted) -> None:
+def test_what_cannot_be_sent_and_what_has_opponents_is_played_here(pool: WorkerPool, own: Counted) -> None:
     class Own:
-        act = staticmethod(FIVE.act)
+        act = staticmethod(policy(5)[AGENTS].act)
 
-    shared, alone = SharedEvaluator(own, second, packed=packed), corridors(WORLDS)
+    shared, alone = SharedEvaluator(own, pool, packed=packed), corridors(WORLDS)
     actors: dict[str, AnyActor] = {AGENTS: Own()}
     shared.play_ahead(actors, seeds=SEEDS, sample=False)
     scores = alone.evaluate(policy(5), seeds=SEEDS, sample=False)

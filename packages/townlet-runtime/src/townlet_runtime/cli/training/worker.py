@@ -1,0 +1,83 @@
+"""The program of a worker of `townlet train`, which builds the worlds of the run from its config.
+
+    python -m townlet_runtime.cli.training.worker
+
+collects and plays what it is asked for on its standard input, and answers on its standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.cli.worlds import Worlds
+from townlet_runtime.config import config_from, training_settings
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.workers.messages import Message
+from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_requests
+
+if TYPE_CHECKING:
+    from townlet_trajectory.evaluation.interfaces import AnyActor
+
+
+def workplace(message: Message) -> Workplace:
+    """Build what a worker works with from the first message."""
+    from townlet_runtime.training import policy_specs, state_sizes, use_threads
+    from townlet_runtime.training_settings import training_config
+    from townlet_runtime.training_worlds import unit_collector, units_of_run
+
+    # As in the process that learns: the number may change the last bit of a product.
+    use_threads(message["threads"])
+    options = message["options"]
+    guardrails, groups = (tuple(options.pop(name)) for name in ("guardrails", "groups"))
+    config = config_from(message["config"], source="the config of the run").config
+    worlds = Worlds.of(config, WorldOptions(**options, guardrails=guardrails, groups=groups))
+    training = training_config(
+        training_settings(config),
+        preset_name=config.preset,
+        mode=message["mode"],
+        seed=message["seed"],
+        behaviors=tuple(message["behaviors"]),
+    )
+    with closing(worlds.make(1)) as one:
+        specs = one.specs
+    bridge, units = worlds.bridge(specs), units_of_run(training)
+
+    def begun(index: int) -> OwnWorlds:
+        made = worlds.make(units[index].num_worlds)
+        sizes = state_sizes(policy_specs(specs, training.network), training.network)
+        try:
+            collector = unit_collector(training, made, bridge, sizes, unit=units[index])
+        except BaseException:
+            made.close()
+            raise
+        return OwnWorlds(collector=collector, close=made.close)
+
+    return Workplace(
+        evaluator=Evaluator(worlds.make_scored, config=bridge, seed=training.seed, num_worlds=training.num_envs),
+        collector=begun,
+        unpacked=_networks,
+    )
+
+
+def _networks(data: bytes) -> Mapping[str, AnyActor]:
+    from townlet_runtime.training import InitialPolicy
+
+    return InitialPolicy.unpacked(data).networks()
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    # What an environment prints must not get among the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests: Any = sys.stdin.buffer
+    answer_requests(requests, answers, workplace)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The worlds that a run collects in: unit by unit in this process, or in workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.core.rollouts import Collector
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.runs.opponents import opponent_groups
+from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
+from townlet_runtime.workers.collecting import PooledCollector
+from townlet_runtime.workers.pool import WorkerPool
+from townlet_runtime.workers.units import DividedCollector, Unit, units_of
+from townlet_trajectory.evaluation.interfaces import AnyActor
+from townlet_trajectory.evaluation.results import RANDOM
+
+if TYPE_CHECKING:
+    from townlet_runtime.training import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+AnyCollector = Collector | DividedCollector | PooledCollector
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Workers:
+    """Other processes that work for a run. They play episodes beside its own."""
+
+    pool: WorkerPool
+    collect: bool
+    """Whether they collect too, in the place of the run's own process."""
+
+
+def units_of_run(config: TrainingConfig) -> list[Unit]:
+    """Divide the worlds of a run as its settings say."""
+    return units_of(config.num_envs, unit_worlds=config.unit_worlds, seed=config.seed)
+
+
+def worlds_of(
+    config: TrainingConfig, make: Callable[[int], GroupedSimulation], opened: ExitStack
+) -> list[GroupedSimulation]:
+    """Build the worlds of each unit of a run.
+
+    Args:
+        config: of the run.
+        make: builds so many of them.
+        opened: closes them.
+    """
+    return [opened.enter_context(closing(make(unit.num_worlds))) for unit in units_of_run(config)]
+
+
+def collector_of(
+    config: TrainingConfig,
+    worlds: Sequence[GroupedSimulation],
+    bridge: BridgeConfig,
+    sizes: Mapping[str, int],
+    *,
+    pool: WorkerPool | None,
+    packed: Callable[[Mapping[str, AnyActor]], bytes | None],
+) -> AnyCollector:
+    """Make the collector of a run, whose worlds must be as `config` says.
+
+    Args:
+        config: of the run.
+        worlds: of each unit; with a `pool`, whose workers have them, one of the same kind.
+        bridge: how script and policy are blended.
+        sizes: numbers of memory, by the groups whose network remembers.
+        pool: of workers that collect; None: this process does.
+        packed: makes policies ready to be sent to workers.
+
+    Raises:
+        SimulationError: if the worlds lack a baseline or a group of `config`, or are not as many as it says.
+    """
+    spec, known = first_spec(worlds[0]), (*worlds[0].behaviors, RANDOM)
+    if missing := [name for name in config.baselines if name not in known]:
+        raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
+    opposed = opponent_groups(config.groups, worlds[0])
+    units = units_of_run(config)
+    collector: AnyCollector
+    if pool is not None:
+        if opposed:
+            raise SimulationError(f"workers collect without opponents, got some of {', '.join(opposed)}")
+        collector = PooledCollector(pool, units, worlds[0].specs, packed=packed, ahead=config.collect_ahead)
+    else:
+        if config.collect_ahead:
+            raise SimulationError("`collect_ahead` needs workers, got none")
+        if [first_spec(one).num_worlds for one in worlds] != [unit.num_worlds for unit in units]:
+            got = " + ".join(str(first_spec(one).num_worlds) for one in worlds)
+            raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {got}")
+        made = [unit_collector(config, own, bridge, sizes, unit=unit) for own, unit in zip(worlds, units, strict=True)]
+        collector = made[0] if len(made) == 1 else DividedCollector(units, made)
+    if collector.save_state() is None:
+        log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
+    return collector
+
+
+def unit_collector(
+    config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig, sizes: Mapping[str, int], *, unit: Unit
+) -> Collector:
+    """Begin the worlds of one unit of a run.
+
+    Args:
+        config: of the run.
+        worlds: as many as the unit has.
+        bridge: how script and policy are blended.
+        sizes: numbers of memory, by the groups whose network remembers.
+        unit: whose worlds they are.
+    """
+    unrecorded = opponent_groups(config.groups, worlds)
+    ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
+    capacity = max(each.capacity for each in worlds.specs.values())
+    return Collector(
+        worlds,
+        config=bridge,
+        seed=unit.draws_seed,
+        max_rows=ticks * capacity,
+        unrecorded=unrecorded,
+        state_sizes={group: size for group, size in sizes.items() if group not in unrecorded},
+        world_seeds=unit.world_seeds,
+    )
