@@ -27,7 +27,7 @@ def checkpoint(worlds: Mapping[str, NDArray[np.generic]] | None) -> Checkpoint:
 
 
 def rewards(experience: RunExperience, num_ticks: int) -> list[float]:
-    collected = experience.collect(state(), None, num_ticks=num_ticks, ratio=0.0)
+    collected = experience.collect(state(), None, num_ticks=num_ticks, ratios=[0.0])
     found: list[float] = collected.batches[ONE_GROUP].rewards.tolist()
     return found
 
@@ -36,14 +36,14 @@ def test_steps_and_ratio_are_counted() -> None:
     counted = state()
     experience = RunExperience(CorridorCollector(2, seed=7), run_dir=RUN_DIR)
     for _ in range(2):
-        experience.collect(counted, None, num_ticks=5, ratio=0.25)
+        experience.collect(counted, None, num_ticks=5, ratios=[0.25])
     assert (counted.env_steps, counted.agent_steps, counted.ratio) == (20, 20, 0.25)
 
 
 def test_a_collector_of_fewer_worlds_is_refused() -> None:
     experience = RunExperience(CorridorCollector(3, seed=7), run_dir=RUN_DIR)
     with pytest.raises(ConfigError, match="`num_envs` is 2, but 5 ticks of the collector were 15 world steps"):
-        experience.collect(state(2), None, num_ticks=5, ratio=0.0)
+        experience.collect(state(2), None, num_ticks=5, ratios=[0.0])
 
 
 def test_worlds_of_a_checkpoint_are_restored_once_before_the_first_collection() -> None:
