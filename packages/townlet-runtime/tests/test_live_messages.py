@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
+from townlet_runtime.live.messages import MAX_BYTES, id_in, read_message
+from townlet_runtime.sockets.fields import MessageError
 
 
 def test_a_message_has_its_fields() -> None:

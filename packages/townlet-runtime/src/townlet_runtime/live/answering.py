@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from townlet_runtime.live.messages import Message, MessageError
+from townlet_runtime.live.messages import Message
 from townlet_runtime.live.player import Player
+from townlet_runtime.sockets.fields import MessageError
 
 T = TypeVar("T")
 

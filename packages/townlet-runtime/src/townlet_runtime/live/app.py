@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from townlet_runtime.live.security import HEADERS, POLICY_VIOLATION, allows_origin, is_same
+from townlet_runtime.sockets.security import HEADERS, POLICY_VIOLATION, allows_origin, is_same
 
 if TYPE_CHECKING:
     from townlet_runtime.live.hub import Hub
@@ -22,17 +22,17 @@ SUBPROTOCOL = "townlet.live.v1"
 _KINDS = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css"}
 
 
-def application(hub: Hub, *, token: str, hosts: Callable[[], frozenset[str]]) -> Starlette:
+def application(hub: Hub, *, token: str, hosts: frozenset[str]) -> Starlette:
     """Return the application.
 
     Args:
         hub: of the world.
         token: that the address of the page and of the socket must have.
-        hosts: gives the values of `Host` that are answered.
+        hosts: values of `Host` that are answered.
     """
 
     def refused(request: Request) -> Response | None:
-        if request.headers.get("host") not in hosts():
+        if request.headers.get("host") not in hosts:
             return PlainTextResponse("This server does not go by that name.\n", 421, HEADERS)
         return None
 
@@ -44,7 +44,7 @@ def application(hub: Hub, *, token: str, hosts: Callable[[], frozenset[str]]) ->
 
     async def socket(websocket: WebSocket) -> None:
         headers, query = websocket.headers, websocket.query_params
-        if headers.get("host") not in hosts() or not allows_origin(headers.get("origin"), headers.get("host")):
+        if headers.get("host") not in hosts or not allows_origin(headers.get("origin"), headers.get("host")):
             await websocket.close(POLICY_VIOLATION)  # before it is accepted: HTTP 403
             return
         await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket["subprotocols"] else None)

@@ -17,11 +17,12 @@ from townlet_runtime.drawing.reasons import reasons_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.live.answering import Answer, Answering, Person
 from townlet_runtime.live.history import WORLD
-from townlet_runtime.live.messages import Message, MessageError
+from townlet_runtime.live.messages import Message
 from townlet_runtime.live.stage import Stage
 from townlet_runtime.live.teaching.teacher import Teacher
 from townlet_runtime.live.wire import finite
 from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.sockets.fields import MessageError
 from townlet_trajectory import EpisodeLabel
 
 T = TypeVar("T")

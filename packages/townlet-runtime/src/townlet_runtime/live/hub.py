@@ -14,10 +14,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.errors import TownletError
-from townlet_runtime.live.messages import MAX_BYTES, MessageError, id_in, read_message
+from townlet_runtime.live.messages import MAX_BYTES, id_in, read_message
 from townlet_runtime.live.run_feed import Place, RunFeed
-from townlet_runtime.live.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
 from townlet_runtime.live.wire import chart_message, frame_bytes, padded, picture_bytes, scene_message
+from townlet_runtime.sockets.fields import MessageError, Refusals
+from townlet_runtime.sockets.security import POLICY_VIOLATION, TRY_AGAIN, is_same, new_secret
 from townlet_trajectory import TrajectoryError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Client:
         self.scene = self.roster = self.state = 0
         self.chart_tick, self.chart_due, self.told_tick = -1, 0.0, -1
         self.allowance, self.allowed_at = BURST, time.monotonic()
-        self.refused: deque[float] = deque(maxlen=MAX_REFUSED)
+        self.refused = Refusals(MAX_REFUSED)
         self.run = Place()
         self.wake = asyncio.Event()
 
@@ -71,12 +72,6 @@ class Client:
             return False
         self.allowance -= 1.0
         return True
-
-    def refuse(self) -> bool:
-        """Count a refused message; true where there were too many in a minute."""
-        now = time.monotonic()
-        self.refused.append(now)
-        return len(self.refused) == MAX_REFUSED and now - self.refused[0] < 60.0
 
 
 class Hub:
@@ -183,7 +178,7 @@ class Hub:
                 message = read_message(text)
             except MessageError as error:
                 client.say({"type": "reply", "to": id_in(text[:MAX_BYTES]), "ok": False, "error": str(error)})
-                if client.refuse():
+                if client.refused.add():
                     await client.socket.close(POLICY_VIOLATION)
                     return
                 continue

@@ -36,7 +36,7 @@ def imports_of_live() -> None:
 
 def warn_of_network(page: LiveOptions, console: Console) -> None:
     """Say what it means that a page can be reached from elsewhere, where it can."""
-    from townlet_runtime.live.security import is_local
+    from townlet_runtime.sockets.security import is_local
 
     if not is_local(page.host):
         console.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from townlet_runtime.live.security import HEADERS, allowed_hosts, allows_origin, is_local, is_same, new_secret
+from townlet_runtime.sockets.security import HEADERS, allowed_hosts, allows_origin, is_local, is_same, new_secret
 
 
 def test_secrets_differ_and_are_compared_whole() -> None:
