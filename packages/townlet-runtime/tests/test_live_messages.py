@@ -39,6 +39,7 @@ def test_an_action_is_a_key_or_a_list(action: object) -> None:
         ('{"type": "step", "id": 1, "ticks": 1.0}', "whole number"),
         ('{"type": "ratio", "id": 1, "value": NaN}', "finite numbers, got NaN"),
         ('{"type": "ratio", "id": 1, "value": 1e999}', "expected a number"),
+        ('{"type": "ratio", "id": 1, "value": 1' + "0" * 400 + "}", "from 0 to 1"),
         ('{"type": "ratio", "id": 1, "value": true}', "expected a number"),
         ('{"type": "ratio", "id": 1, "value": 1.5}', "from 0 to 1"),
         ('{"type": "label", "id": 1, "agent": null, "value": "great"}', "success, failure, discard, none"),

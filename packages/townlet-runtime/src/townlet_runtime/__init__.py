@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.seal import SealedPolicy, seal
     from townlet_runtime.policy.seal_spec import SealSpec
     from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
+    from townlet_runtime.serving.client import PolicyAnswer, PolicyClient, ServedPolicy
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.described import DescribedObservations
     from townlet_runtime.simulation.interface import (
@@ -90,7 +91,9 @@ __all__ = [
     "OneGroup",
     "OnnxPolicy",
     "Policy",
+    "PolicyAnswer",
     "PolicyCard",
+    "PolicyClient",
     "PolicyRuntime",
     "RecurrentActor",
     "RecurrentOnnxPolicy",
@@ -99,6 +102,7 @@ __all__ = [
     "Scripted",
     "SealSpec",
     "SealedPolicy",
+    "ServedPolicy",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
@@ -156,6 +160,7 @@ _MODULES = {
         "spec_sha256",
     ),
     "policy.seal": ("SealedPolicy", "seal"),
+    "serving.client": ("PolicyAnswer", "PolicyClient", "ServedPolicy"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.described": ("DescribedObservations",),
     "simulation.interface": (

@@ -121,6 +121,30 @@ def require_report_extra() -> None:
             raise MissingExtraError.of_report(module)
 
 
+class ServingError(TownletError):
+    """A served policy that cannot be asked: names its address, what was expected and what came."""
+
+
+class QuestionRefusedError(ServingError):
+    """A question that a served policy does not answer; the message says what is wrong with it.
+
+    Attributes:
+        kind: one of `townlet_runtime.serving.messages.Kind`, e.g. `shape`, `finite` or `repeated`.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+class ServerGoneError(ServingError):
+    """Nobody serves a policy at an address, or the connection has ended: says why, where the server has said so."""
+
+
+class ServerTimeoutError(ServingError):
+    """A served policy has not answered in time."""
+
+
 class RunDirectoryError(TownletError):
     """A run directory that cannot be made, read or continued: names the path."""
 

@@ -69,6 +69,8 @@ from townlet_runtime.cli.running.live_options import HELP as LIVE_HELP
 from townlet_runtime.cli.running.live_options import live
 from townlet_runtime.cli.running.play_options import HELP as PLAY_HELP
 from townlet_runtime.cli.running.play_options import play
+from townlet_runtime.cli.running.serve_options import HELP as SERVE_HELP
+from townlet_runtime.cli.running.serve_options import serve
 from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import asked_threads, limit_threads
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
@@ -247,6 +249,7 @@ def run(
 
 
 app.command(cls=PanelledCommand, help=LIVE_HELP)(live)
+app.command(cls=PanelledCommand, help=SERVE_HELP)(serve)
 app.command(cls=PanelledCommand, help=PLAY_HELP)(play)
 
 

@@ -8,9 +8,22 @@ from typing import Any
 from typer.core import TyperGroup
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "Train, run and judge": ("train", "distill", "run", "play", "live", "evaluate", "compare", "soak", "bench"),
-    "Policies and configs": ("policy", "promote", "config"),
-    "Records and logs": ("capture", "replay", "explain", "dataset", "report", "watch"),
+    "Train, run and judge": (
+        "train",
+        "distill",
+        "run",
+        "play",
+        "live",
+        "serve",
+        "evaluate",
+        "compare",
+        "soak",
+        "bench",
+    ),
+    "Policies, configs, records and logs": (
+        *("policy", "promote", "config"),
+        *("capture", "replay", "explain", "dataset", "report", "watch"),
+    ),
 }
 """Commands of `townlet` by what they are about; others stand below `Commands`."""
 _OTHERS = "Commands"

@@ -7,8 +7,8 @@ import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
-POLICY_VIOLATION, TRY_AGAIN = 1008, 1013
-"""Codes that sockets are closed with, RFC 6455, section 7.4.1."""
+GOING_AWAY, POLICY_VIOLATION, TRY_AGAIN = 1001, 1008, 1013
+"""Codes that sockets are closed with (RFC 6455, section 7.4.1, and its registry)."""
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": (

@@ -56,7 +56,7 @@ def serve_live(options: RunOptions, page: LiveOptions, teach: Path | None, conso
             max_rows=MAX_ROWS,
         )
         failed = False
-        warn_of_network(page, console)
+        warn_of_network(page.host, console)
         with (
             _desk_of(stage, world, options, teach) as desk,
             served(Hub(stage, desk), host=page.host, port=page.port) as address,

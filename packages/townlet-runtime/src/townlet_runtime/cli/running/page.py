@@ -1,4 +1,4 @@
-"""What `townlet live`, its replays and `townlet train --live` share of serving a page."""
+"""What `townlet live`, its replays, `townlet train --live` and `townlet serve` share of serving."""
 
 from __future__ import annotations
 
@@ -21,25 +21,32 @@ class LiveOptions:
     opens: bool
 
 
-def imports_of_live() -> None:
-    """Import the server.
+def imports_of_live(module: str = "townlet_runtime.live.serve", *, what: str = "a page") -> None:
+    """Import a server.
+
+    Args:
+        module: of the server.
+        what: needs it.
 
     Raises:
         MissingExtraError: if the extra `live` is not installed.
     """
     try:
-        import_module("townlet_runtime.live.serve")
+        import_module(module)
     except ModuleNotFoundError as error:
-        text = f"a page needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
+        text = f"{what} needs the extra `live`: pip install 'townlet-runtime[live]' ({error})"
         raise MissingExtraError(text) from error
 
 
-def warn_of_network(page: LiveOptions, console: Console) -> None:
-    """Say what it means that a page can be reached from elsewhere, where it can."""
+def warn_of_network(host: str, console: Console, *, may: str = "can take agents over, and reads what you see") -> None:
+    """Say what it means that a server can be reached from elsewhere, where it can.
+
+    Args:
+        host: that is listened at.
+        console: of the command.
+        may: what can be done by who has the address.
+    """
     from townlet_runtime.sockets.security import is_local
 
-    if not is_local(page.host):
-        console.warning(
-            f"{page.host} can be reached from other machines: who has the address can take agents over,"
-            " and reads what you see, without encryption"
-        )
+    if not is_local(host):
+        console.warning(f"{host} can be reached from other machines: who has the address {may}, without encryption")

@@ -101,7 +101,7 @@ def serve_replay(options: ReplayOptions, page: LiveOptions, console: Console) ->
             stage = _stage_of(options, console, opened)
         if stage.note:
             console.note(f"the agents are shown in a plain grid: {stage.note}")
-        warn_of_network(page, console)
+        warn_of_network(page.host, console)
         hub = Hub(stage, ReplayDesk(stage), mode="replay")
         with served(hub, host=page.host, port=page.port) as address, stop_on_signals() as stop:
             console.note(f"open {address}")

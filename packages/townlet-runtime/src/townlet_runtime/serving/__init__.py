@@ -1,0 +1,1 @@
+"""A policy behind a socket, for engines that own their loop. Needs the extra `live`."""
