@@ -9,16 +9,8 @@ from typer.core import TyperGroup
 
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Train, run and judge": (
-        "train",
-        "distill",
-        "run",
-        "play",
-        "live",
-        "serve",
-        "evaluate",
-        "compare",
-        "soak",
-        "bench",
+        *("train", "distill", "run", "play", "live", "serve"),
+        *("evaluate", "compare", "soak", "bench"),
     ),
     "Policies, configs, records and logs": (
         *("policy", "promote", "config"),

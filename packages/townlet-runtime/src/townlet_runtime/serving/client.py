@@ -20,7 +20,7 @@ from townlet_runtime.errors import (
     ServerTimeoutError,
     ServingError,
 )
-from townlet_trajectory import ACTION_MASK, ArrayActions, Box, MultiDiscrete
+from townlet_trajectory import ACTION_MASK, ArrayActions, Box
 from townlet_trajectory.data.actions import parse_actions
 from townlet_trajectory.errors import TrajectoryError
 from townlet_trajectory.storage.json import Fields
@@ -274,7 +274,7 @@ def _told(place: str, timeout_s: float) -> Iterator[None]:
 
 def _policy(fields: Fields) -> ServedPolicy:
     shapes = fields.inside("observations")
-        return ServedPolicy(
+    return ServedPolicy(
         digest=fields.text("policy"),
         world=fields.text("world"),
         vocabulary=fields.texts("vocabulary"),
@@ -285,9 +285,7 @@ def _policy(fields: Fields) -> ServedPolicy:
     )
 
 
-def _rows(
-    observations: Mapping[str, Any], action_mask: Any, rows: int, policy: ServedPolicy
-) -> list[NDArray[Any]]:
+def _rows(observations: Mapping[str, Any], action_mask: Any, rows: int, policy: ServedPolicy) -> list[NDArray[Any]]:
     """The arrays of a question, in the order of the policy's observations; the bytes of others would be no error."""
     expected = policy.observation_shapes
     if observations.keys() != expected.keys():

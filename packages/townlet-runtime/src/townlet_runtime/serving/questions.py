@@ -1,4 +1,4 @@
-"""Reads a question about all agents of a tick: whatever is wrong with it is refused by name before anything is computed.
+"""Reads a question about all agents of a tick: what is wrong with it is refused by name before anything is computed.
 
 Sizes come first: rows are looked at only where the agents are few enough, and never take more than the message does.
 """

@@ -133,11 +133,10 @@ class _Mind:
             return []
         self._acting.forget(self._slots_of([each for each in question.begin if each in self._slots]))
         new = [each for each in question.agents if each not in self._slots]
-        capacity = self._group.spec.capacity
-        if len(self._slots) + len(new) > capacity:
+        capacity, there = self._group.spec.capacity, len(self._slots) + len(new)
+        if there > capacity:
             raise QuestionError(
-                "memory",
-                f"expected at most {capacity} agents to remember, got {len(self._slots) + len(new)}: say in `end` who has left",
+                "memory", f"expected at most {capacity} agents to remember, got {there}: say in `end` who has left"
             )
         for agent in new:
             if self._left:

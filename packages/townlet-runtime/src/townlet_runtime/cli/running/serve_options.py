@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
 
 HELP = (
-    "Let a policy act over a socket, for an engine that owns its loop.\n\nServes this machine alone, at an address with "
-    "a secret in it. Ctrl-C ends it."
+    "Let a policy act over a socket, for an engine that owns its loop.\n\nServes this machine alone, at an address "
+    "with a secret in it. Ctrl-C ends it."
 )
 MAX_AGENTS = 2**16
 MAX_IDLE_S = 7 * 86_400.0
@@ -32,9 +32,7 @@ Host = Annotated[
     str, typer.Option(metavar="ADDRESS", help="To listen at; another one opens the policy to the network.")
 ]
 Greedy = Annotated[bool, typer.Option("--greedy", help="Take the most probable action; else actions are drawn.")]
-ServeSeed = Annotated[
-    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the draws.", show_default="0")
-]
+ServeSeed = Annotated[int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the draws.")]
 MaxAgents = Annotated[int, typer.Option(min=1, max=MAX_AGENTS, metavar="N", help="Of one question.")]
 IdleTimeout = Annotated[
     float,
