@@ -23,11 +23,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 PAGES = (
     "test_cli_live.py",
+    "test_cli_serve.py",
     "test_cli_train_live.py",
     "test_live_lesson.py",
     "test_live_replay.py",
     "test_live_serve.py",
     "test_live_teacher.py",
+    "test_serving_client.py",
 )
 NEEDS = {
     "uvicorn": PAGES,

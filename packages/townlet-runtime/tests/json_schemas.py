@@ -124,4 +124,5 @@ FAULTS: dict[str, Any] = {
     "minItems": _sized(list, lambda size, bound: size >= bound),
     "maxItems": _sized(list, lambda size, bound: size <= bound),
     "minLength": _sized(str, lambda size, bound: size >= bound),
+    "maxLength": _sized(str, lambda size, bound: size <= bound),
 }

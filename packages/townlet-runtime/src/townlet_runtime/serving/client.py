@@ -131,7 +131,7 @@ class PolicyClient:
         self._shown = address.partition("?")[0]
         full = address if token is None else f"{address}{'&' if '?' in address else '?'}{urlencode({'token': token})}"
         with _told(self._shown, timeout_s):
-            self._socket: ClientConnection = connect(
+            self._opened = connect(
                 full,
                 subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a new type of text
                 compression=None,
@@ -141,6 +141,7 @@ class PolicyClient:
                 proxy=None,
                 max_size=MAX_BYTES,
             )
+            self._socket: ClientConnection = self._opened.__enter__()
         try:
             self._send(text_message({"type": "hello", "id": 0, "townlet": VERSION}), timeout_s)
             content, _ = self._answer(0, "hello", timeout_s)
@@ -220,7 +221,7 @@ class PolicyClient:
 
     def close(self) -> None:
         """End the connection; the server forgets its agents."""
-        self._socket.close()
+        self._opened.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         return self
