@@ -33,6 +33,7 @@ NOT_TYPED = {
     "dataset filter",
     "report bc",  # reads one file
     "live",  # serves until a signal ends it
+    "serve",  # likewise
     "play",  # reads keys
 }
 
