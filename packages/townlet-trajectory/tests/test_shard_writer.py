@@ -220,7 +220,7 @@ class Failing:
             raise ArtifactError(path, "write", "No space left on device")
 
 
-PATCHED = "townlet_trajectory.formats.shards.writer.write_bytes_atomic"
+PATCHED = "townlet_trajectory.storage.folders.write_bytes_atomic"
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -465,7 +465,7 @@ def test_a_label_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pyt
     with ShardWriter(tmp_path, SCHEMA, rows_per_shard=4) as writer:
         writer.write(batch_of(4, 2))
         with monkeypatch.context() as patched:
-            patched.setattr("townlet_trajectory.formats.shards.writer.write_bytes_atomic", full)
+            patched.setattr("townlet_trajectory.storage.folders.write_bytes_atomic", full)
             with pytest.raises(ArtifactError, match="no space left"):
                 writer.label(EpisodeLabel.DISCARD, WhichEpisode(world=0))
     assert not read_shards(tmp_path).episode_labels.any()

@@ -90,8 +90,14 @@ class ArtifactError(TrajectoryError):
         self.stage = stage
         self.reason = reason
 
+    @property
+    def place(self) -> str:
+        """The file or directory as text; of a URL, which `path` would shorten, all that may be shown."""
+        named = str(self.args[0])
+        return named if "://" in named else str(self.path)
+
     def __str__(self) -> str:
-        return f"{self.path}: {self.stage}: {self.reason}"
+        return f"{self.place}: {self.stage}: {self.reason}"
 
 
 def reason_of(error: OSError) -> str:

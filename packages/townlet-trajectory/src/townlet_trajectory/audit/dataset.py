@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,26 +16,25 @@ from townlet_trajectory.audit.content import (
     listed,
     report_lengths,
 )
+from townlet_trajectory.audit.files import compare_files
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.actions import MultiDiscrete
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind
 from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_piece
-from townlet_trajectory.dataset.info import DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
 from townlet_trajectory.formats.open import open_dataset
-from townlet_trajectory.formats.shards.reader import ShardReader
-from townlet_trajectory.storage.locks import is_unfinished
+from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader
+from townlet_trajectory.storage.folders import folder_of
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
+from townlet_trajectory.storage.urls import Place, Url, place_of
 
 DEFAULT_LABEL = "action"
 
-_SHARD_FILE = re.compile(r"(?:steps|trajectories)-(\d{6,9})\.arrow")
-
 
 def audit_dataset(
-    dataset: TrajectorySource | str | Path,
+    dataset: TrajectorySource | str | Path | Url,
     *,
     label: str = DEFAULT_LABEL,
     element_names: Mapping[str, Sequence[str]] | None = None,
@@ -58,9 +55,10 @@ def audit_dataset(
         MissingExtraError: if a path needs an extra that is not installed.
     """
     found, names = FindingList(), element_names or {}
-    if isinstance(dataset, str | Path):
-        path, given = str(dataset), Path(dataset)
-        manifest = str(given / MANIFEST_NAME if given.is_dir() else given)
+    if isinstance(dataset, str | Path | Url):
+        given = place_of(dataset)
+        path = str(given)
+        manifest = str(given / MANIFEST_NAME if isinstance(given, Url) or given.is_dir() else given)
         count = _audit_path(given, found, label, names, data_root)
     else:
         path, manifest = "", ""
@@ -78,38 +76,21 @@ def audit_dataset(
 
 
 def _audit_path(
-    path: Path, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path
+    path: Place, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path
 ) -> int:
     """Compare a manifest of shards with the files, then look into them; return how many trajectories are listed."""
     try:
         with open_dataset(path, data_root=data_root) as opened:
-            if isinstance(opened.source, ShardReader):
-                _compare_files(path, opened.source.manifest, found)
+            if isinstance(opened.source, ShardReader | PartsReader):
+                compare_files(folder_of(path), opened.source, found)
             # Where a dataset was a capture once.
             features = opened.feature_names
             known = {"features": features} if features else {}
             _audit_source(opened.source, found, label, {**known, **names})
             return int(opened.source.block_offsets[-1])
     except ArtifactError as error:
-        found.fail("manifest", str(error.path), error.reason)
+        found.fail("manifest", error.place, error.reason)
         return 0
-
-
-def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingList) -> None:
-    """Name what is there and not listed. What is listed and not there is found when it is read."""
-    known = {MANIFEST_NAME, *(name for shard in manifest.shards for name in shard.files)}
-    there = {
-        Path(folder, name).relative_to(directory).as_posix()
-        for folder, _, names in os.walk(directory)
-        for name in names
-    }
-    last = max((shard.number for shard in manifest.shards), default=-1)
-    for name in sorted(there - known):
-        shard = _SHARD_FILE.fullmatch(name)
-        if is_unfinished(name) or (shard and int(shard[1]) > last):
-            found.warn("unfinished-file", name, "not listed: a writer was killed, and the next one removes it")
-        else:
-            found.fail("unlisted-file", name, "the manifest does not list it")
 
 
 def _audit_source(source: TrajectorySource, found: FindingList, label: str, names: Mapping[str, Sequence[str]]) -> None:

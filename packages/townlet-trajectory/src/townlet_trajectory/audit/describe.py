@@ -25,6 +25,7 @@ from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.json import JsonValue, printable
+from townlet_trajectory.storage.urls import Url, name_of_place
 
 QUANTILES = {"min": 0, "p10": 10, "median": 50, "p90": 90, "max": 100}
 """Percentiles that are given of lengths and returns."""
@@ -153,7 +154,7 @@ class DatasetDescription:
 
 
 def describe_dataset(
-    dataset: TrajectorySource | str | Path, *, name: str = "dataset", data_root: str | Path = "."
+    dataset: TrajectorySource | str | Path | Url, *, name: str = "dataset", data_root: str | Path = "."
 ) -> DatasetDescription:
     """Describe a source, or a path of any format that `open_dataset` opens; one block is in memory at a time.
 
@@ -171,9 +172,9 @@ def describe_dataset(
         ArtifactError: if something cannot be read.
         MissingExtraError: if a path needs an extra that is not installed.
     """
-    if isinstance(dataset, str | Path):
+    if isinstance(dataset, str | Path | Url):
         with open_dataset(dataset, data_root=data_root) as opened:
-            return _describe(opened.source, Path(dataset).resolve().name, opened.info)
+            return _describe(opened.source, name_of_place(dataset), opened.info)
     return _describe(dataset, name, None)
 
 

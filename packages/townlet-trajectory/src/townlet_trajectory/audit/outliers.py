@@ -19,6 +19,7 @@ from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable,
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.urls import Url, name_of_place, place_of
 
 LIMIT = 3.5
 """Beyond this a number is called an outlier: Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers."""
@@ -216,11 +217,11 @@ def trajectory_figures(
     return figures
 
 
-def find_outliers(dataset: str | Path, *, top: int = 8, data_root: str | Path = ".") -> OutlierReport:
+def find_outliers(dataset: str | Path | Url, *, top: int = 8, data_root: str | Path = ".") -> OutlierReport:
     """Name the trajectories of a dataset that differ most from the others.
 
     Args:
-        dataset: a path of any format that `open_dataset` opens.
+        dataset: a path or URL of any format that `open_dataset` opens.
         top: how many are named.
         data_root: where samples that are not below a capture's manifest are looked for.
 
@@ -233,11 +234,11 @@ def find_outliers(dataset: str | Path, *, top: int = 8, data_root: str | Path = 
         table, names = opened.source.table, opened.feature_names
         firsts = np.unique(first_piece_of(table))
         if len(firsts) < 3:
-            raise DatasetError(f"{dataset}: outliers need three trajectories or more, got {len(firsts)}")
+            raise DatasetError(f"{place_of(dataset)}: outliers need three trajectories or more, got {len(firsts)}")
         figures = trajectory_figures(opened.source, element_names={"features": names} if names else {})
     ranked = rank_outliers(figures)
     return OutlierReport(
-        name=Path(dataset).resolve().name,
+        name=name_of_place(dataset),
         num_trajectories=len(firsts),
         num_beyond=sum(one.score > LIMIT for one in ranked),
         figures=tuple(figures),

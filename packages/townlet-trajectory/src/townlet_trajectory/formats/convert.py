@@ -19,7 +19,9 @@ from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.captures.directory import NOTE, CaptureForm, form_of
 from townlet_trajectory.formats.open import FORMATS, OpenDataset, format_names, open_dataset, registered_format
 from townlet_trajectory.storage.files import filled_directory, make_directory
+from townlet_trajectory.storage.folders import local_path
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
+from townlet_trajectory.storage.urls import Place, Url, place_of
 
 PARQUET = "parquet"
 """The form that is written and not read back; see `formats.parquet`."""
@@ -35,7 +37,7 @@ def target_names() -> tuple[str, ...]:
 class Conversion:
     """What was written."""
 
-    target: Path
+    target: Place
     num_trajectories: int
     """Pieces that met were put together."""
     num_steps: int
@@ -44,8 +46,8 @@ class Conversion:
 
 
 def convert(
-    source: str | Path | TrajectorySource | TrajectoryBatch,
-    target: str | Path,
+    source: str | Path | Url | TrajectorySource | TrajectoryBatch,
+    target: str | Path | Url,
     *,
     to: str,
     info: DatasetInfo | None = None,
@@ -61,9 +63,9 @@ def convert(
     GiB.
 
     Args:
-        source: a path of any format (`format_of`), a source, or a batch.
-        target: must not exist: a file for npz, a directory for the others; of Minari, its last part is the dataset's id
-            (`NAME-vN`) and the rest the folder of all datasets.
+        source: a path or URL of any format (`format_of`), a source, or a batch.
+        target: must not exist: for shards a directory or URL, for npz a file, for the others a directory; of Minari,
+            its last part is the dataset's id (`NAME-vN`) and the rest the folder of all datasets.
         to: one of `target_names()`.
         info: where the data comes from. None: what the source says.
         capture: for captures, what they say beside the trajectories. None: what the capture said from which the source
@@ -78,7 +80,7 @@ def convert(
         SchemaError: if another format cannot; names the column.
         MissingExtraError: if a format needs an extra that is not installed.
     """
-    target = Path(target)
+    target = place_of(target)
     with ExitStack() as stack:
         opened = stack.enter_context(_opened(source, data_root))
         chosen = opened.info if info is None else info
@@ -92,8 +94,10 @@ def convert(
 
 
 @contextmanager
-def _opened(source: str | Path | TrajectorySource | TrajectoryBatch, data_root: str | Path) -> Iterator[OpenDataset]:
-    if isinstance(source, str | Path):
+def _opened(
+    source: str | Path | Url | TrajectorySource | TrajectoryBatch, data_root: str | Path
+) -> Iterator[OpenDataset]:
+    if isinstance(source, str | Path | Url):
         with open_dataset(source, data_root=data_root) as opened:
             yield opened
     else:
@@ -103,7 +107,7 @@ def _opened(source: str | Path | TrajectorySource | TrajectoryBatch, data_root: 
 
 @contextmanager
 def dataset_sink(
-    target: str | Path,
+    target: str | Path | Url,
     schema: TrajectorySchema,
     *,
     to: str,
@@ -124,9 +128,16 @@ def dataset_sink(
     Raises:
         ArtifactError, CaptureError, SchemaError, MissingExtraError: as `convert`.
     """
-    target = Path(target)
+    place = place_of(target)
     if to not in target_names():
         raise SchemaError(f"`to` must be one of {target_names()}, got {to!r}")
+    if to == "shards" and isinstance(place, Url):
+        from townlet_trajectory.formats.shards.writer import ShardWriter  # needs an extra
+
+        with ShardWriter(place, schema, info=info, compression=compression) as shards:
+            yield shards
+        return
+    target = local_path(place, f"`{to}` is written to this machine")
     if os.path.lexists(target):
         raise ArtifactError(target, "write", "exists already")
     make_directory(target.parent)

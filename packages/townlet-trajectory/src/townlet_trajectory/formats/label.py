@@ -16,6 +16,8 @@ from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.formats.open import format_of
+from townlet_trajectory.storage.folders import local_path
+from townlet_trajectory.storage.urls import Url
 
 IN_PLACE = ("npz", "shards")
 """Formats whose labels can be changed where they are; of others a new dataset is written."""
@@ -29,7 +31,7 @@ class LabelResult:
     labelled: int
 
 
-def label_dataset(path: str | Path, label: EpisodeLabel, condition: TrajectoryFilter) -> LabelResult:
+def label_dataset(path: str | Path | Url, label: EpisodeLabel, condition: TrajectoryFilter) -> LabelResult:
     """Label the trajectories that meet a condition, in place: a file of one batch, or the manifest of shards.
 
     Args:
@@ -41,6 +43,7 @@ def label_dataset(path: str | Path, label: EpisodeLabel, condition: TrajectoryFi
         DatasetError: if it is of another format: `labelled_source` shows it with other labels, to be written anew.
         ArtifactError: if it is none, missing or damaged, another writer holds it, or it cannot be written.
     """
+    path = local_path(path, "labels are changed in place on this machine: write the dataset anew with them")
     found = format_of(path)
     if found == "npz":
         batch = load_batch(path)

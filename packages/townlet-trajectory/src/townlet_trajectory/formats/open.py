@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.data.schema import TrajectorySchema
@@ -20,16 +21,23 @@ from townlet_trajectory.formats.captures.directory import info_of_captures, name
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES, is_description
 from townlet_trajectory.formats.captures.sample import SECTION
 from townlet_trajectory.formats.captures.source import CaptureSource
+from townlet_trajectory.formats.shards.parts import PARTS
 from townlet_trajectory.storage.entry_points import load_registered, registered_names
+from townlet_trajectory.storage.folders import local_path
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 from townlet_trajectory.storage.paths import read_named
+from townlet_trajectory.storage.urls import Place, Url, place_of
+
+if TYPE_CHECKING:
+    from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader
 
 FORMATS = ("captures", "npz", "shards", "minari")
 """The formats of this package."""
 GROUP = "townlet.formats"
 """Entry point group in which other packages register a `DatasetFormat` by its name."""
 
+_MAX_NAMED = 8
 _MINARI_METADATA = Path("data", "metadata.json")
 _CAPTURE_MANIFESTS = tuple(f"_manifest{suffix}" for suffix in (".json", *YAML_SUFFIXES))
 
@@ -89,25 +97,19 @@ def registered_format(name: str) -> DatasetFormat:
     return found
 
 
-def format_of(path: str | Path) -> str:
-    """Return the format of `path`: a file `*.npz` (a whole batch, or a classic sample, whose description lies beside
-    it), a capture's manifest or a sample's description (`*.json`, `*.yaml`, `*.yml`), a directory of shards, of a
-    dataset of Minari, of one capture or of samples, or one of another package's format.
+def format_of(path: str | Path | Url) -> str:
+    """Return the format of `path`, of a URL shards.
+
+    It is a file `*.npz` (a whole batch, or a classic sample, whose description lies beside it), a capture's manifest or
+    a sample's description (`*.json`, `*.yaml`, `*.yml`), a directory of shards, whole or in parts, of a dataset of
+    Minari, of one capture or of samples, or one of another package's format.
 
     Raises `ArtifactError` if it is none of these."""
-    path = Path(path)
-    if path.is_file():
-        suffix = path.suffix.lower()
-        if suffix == ".npz":
-            return "captures" if _is_sample(path) else "npz"
-        if suffix in (".json", *YAML_SUFFIXES):
-            return "captures"
-    elif (path / _MINARI_METADATA).is_file():
-        return "minari"
-    elif (path / MANIFEST_NAME).is_file():
+    path = place_of(path)
+    if isinstance(path, Url):
         return "shards"
-    elif path.is_dir() and (_manifests_in(path) or any(map(_is_foreign_sample, _files_in(path, ".npz")))):
-        return "captures"
+    if (found := _form_of_file(path) if path.is_file() else _form_of_folder(path)) is not None:
+        return found
     others = format_names()[len(FORMATS) :]
     for name in others:
         if registered_format(name).recognizes(path):
@@ -121,16 +123,43 @@ def format_of(path: str | Path) -> str:
     )
 
 
+def _form_of_file(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return "captures" if _is_sample(path) else "npz"
+    return "captures" if suffix in (".json", *YAML_SUFFIXES) else None
+
+
+def _form_of_folder(path: Path) -> str | None:
+    if (path / _MINARI_METADATA).is_file():
+        return "minari"
+    if (path / MANIFEST_NAME).is_file():
+        return "shards"
+    if path.is_dir() and (_manifests_in(path) or any(map(_is_foreign_sample, _files_in(path, ".npz")))):
+        return "captures"
+    return "shards" if (path / PARTS).is_dir() else None
+
+
 @contextmanager
-def open_dataset(path: str | Path, *, data_root: str | Path = ".") -> Iterator[OpenDataset]:
+def open_dataset(path: str | Path | Url, *, data_root: str | Path = ".") -> Iterator[OpenDataset]:
     """Open trajectories of any format (`format_of`); they can be read until the block ends.
 
+    A URL is a directory of shards, of one writer or in parts. A text is one if it begins with `SCHEME://`; what came
+    from a file belongs into a `Path`, which never is. Parts without a manifest are not read, and named in a warning.
     Samples that are not below a capture's manifest are looked for in `data_root`: the working folder, unless said
     otherwise. Raises `ArtifactError` if it is none
     of the formats, missing or damaged; `MissingExtraError` if the format needs an extra that is not installed.
     """
-    path = Path(path)
-    found = format_of(path)
+    place = place_of(path)
+    found = format_of(place)
+    if found == "shards":
+        from townlet_trajectory.formats.shards.reader import open_shards  # needs an extra, as the one of Minari does
+
+        shards = open_shards(place)
+        _warn_of_unfinished(shards, place)
+        yield OpenDataset(source=shards, info=shards.info)
+        return
+    path = local_path(place, f"data of the form `{found}` are files of this machine")
     match found:
         case "npz":
             batch = load_batch(path)
@@ -148,11 +177,6 @@ def open_dataset(path: str | Path, *, data_root: str | Path = ".") -> Iterator[O
             shared = frozenset.intersection(*captures.table.tags) if captures.table.tags else frozenset()
             info = info_of_captures(manifest, data_root=data_root, tags=tuple(sorted(shared)))
             yield OpenDataset(source=captures, info=info)
-        case "shards":
-            from townlet_trajectory.formats.shards.reader import ShardReader  # needs an extra, as the next one does
-
-            shards = ShardReader(path)
-            yield OpenDataset(source=shards, info=shards.manifest.info)
         case "minari":
             from townlet_trajectory.formats.minari.reader import MinariReader
 
@@ -161,6 +185,15 @@ def open_dataset(path: str | Path, *, data_root: str | Path = ".") -> Iterator[O
         case _:
             with registered_format(found).open(path) as opened:
                 yield opened
+
+
+def _warn_of_unfinished(shards: ShardReader | PartsReader, place: Place) -> None:
+    if names := shards.unfinished:
+        listed = ", ".join(names[:_MAX_NAMED]) + (
+            f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        )
+        message = f"{place}: {len(names)} of its parts have no manifest and are not read: {listed}"
+        warnings.warn(f"{message}; they are being written, or were broken off", stacklevel=4)
 
 
 def _is_sample(npz: Path) -> bool:

@@ -41,6 +41,22 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         system.sync_folder(path.parent)
 
 
+def write_bytes_new(path: str | Path, data: bytes) -> bool:
+    """Create `path`, which then survives a crash; False, and nothing is changed, if it exists. Of several callers one
+    gets True. Raises `ArtifactError` if it cannot be written; nothing is left of it then."""
+    path = Path(path)
+    with system_errors(path, "write"):
+        try:
+            _write_new(path, data)
+        except FileExistsError:
+            return False
+        except OSError:
+            remove_if_there(path)
+            raise
+        system.sync_folder(path.parent)
+    return True
+
+
 def write_json_atomic(path: str | Path, value: JsonValue) -> None:
     """Write indented JSON as `write_bytes_atomic` does. Raises `ArtifactError` if it cannot be written, or a number is
     NaN or infinite."""

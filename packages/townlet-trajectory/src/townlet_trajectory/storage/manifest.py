@@ -125,11 +125,15 @@ def read_entry(root: Path, name: str, entry: FileEntry, *, origin: Path) -> byte
         ArtifactError: if it is missing, not regular, longer than it should be or not below `root`.
         ManifestError: if its size or digest differs.
     """
-    data = read_below(root, name, max_bytes=entry.size, origin=origin)
+    return verified(read_below(root, name, max_bytes=entry.size, origin=origin), entry, root / name)
+
+
+def verified(data: bytes, entry: FileEntry, path: str | Path) -> bytes:
+    """Return `data`, which came from `path`. Raises `ManifestError` if its size or digest is not that of `entry`."""
     if len(data) != entry.size:
-        raise ManifestError(root / name, "verify", f"expected {entry.size} bytes, got {len(data)}")
+        raise ManifestError(path, "verify", f"expected {entry.size} bytes, got {len(data)}")
     if (digest := hashlib.sha256(data).hexdigest()) != entry.sha256:
-        raise ManifestError(root / name, "verify", f"expected SHA-256 {entry.sha256}, got {digest}")
+        raise ManifestError(path, "verify", f"expected SHA-256 {entry.sha256}, got {digest}")
     return data
 
 

@@ -86,8 +86,8 @@ def encode_shard(batch: TrajectoryBatch, *, compression: str) -> tuple[bytes, by
 
 
 def decode_shard(
-    steps: tuple[Path, bytes],
-    trajectories: tuple[Path, bytes],
+    steps: tuple[str | Path, bytes],
+    trajectories: tuple[str | Path, bytes],
     schema: TrajectorySchema,
     *,
     num_steps: int,
@@ -130,7 +130,7 @@ def decode_shard(
         raise ManifestError(path, "parse", str(error)) from error
 
 
-def decode_table(data: bytes, path: Path, *, num_steps: int, num_trajectories: int) -> TrajectoryTable:
+def decode_table(data: bytes, path: str | Path, *, num_steps: int, num_trajectories: int) -> TrajectoryTable:
     """Decode a table of trajectories without the final observations.
 
     Args:
@@ -145,7 +145,7 @@ def decode_table(data: bytes, path: Path, *, num_steps: int, num_trajectories: i
 
 
 def _decode_trajectories(
-    data: bytes, path: Path, finals: Mapping[str, ArraySpec], num_trajectories: int, num_steps: int
+    data: bytes, path: str | Path, finals: Mapping[str, ArraySpec], num_trajectories: int, num_steps: int
 ) -> tuple[TrajectoryTable, dict[str, Array]]:
     columns = decode_columns(
         data,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +13,26 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.labels import WhichEpisode, meant_rows
 from townlet_trajectory.data.pieces import split_every
+from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema, common_schema
-from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
+from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, schema_and_rest, table_of
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
+from townlet_trajectory.errors import ArtifactError, OrderError, TrajectoryError, require
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
-from townlet_trajectory.formats.shards.reader import ShardReader, read_dataset_manifest, read_table
-from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
-from townlet_trajectory.storage.json import MAX_JSON_BYTES
-from townlet_trajectory.storage.locks import remove_if_there
-from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
-
-_SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
+from townlet_trajectory.formats.shards.parts import PARTS
+from townlet_trajectory.formats.shards.reader import PartsReader, open_shards, read_tables
+from townlet_trajectory.formats.shards.targets import (
+    Target,
+    remove_shards,
+    target_of,
+    writable_manifest,
+    write_manifest,
+)
+from townlet_trajectory.storage.files import DirectoryLock
+from townlet_trajectory.storage.folders import LocalFolder, local_path
+from townlet_trajectory.storage.manifest import FileEntry
+from townlet_trajectory.storage.urls import Url, place_of
 
 
 class ShardWriter:
@@ -37,6 +42,10 @@ class ShardWriter:
     returned, every full shard survives a crash of the process and of the machine; the rows of the last, not yet full
     one are in memory until `flush` or `close`. Files that a crash left unlisted are removed when the dataset is opened
     again with `append`. A trajectory that is longer than a shard is cut into pieces (`joined` puts them together).
+
+    With `writer`, and behind a URL, nothing is there before `close`, which writes the manifest last: then all of it is.
+    Several writers may write parts of one dataset at the same time, each under a name of its own. If the block ends
+    with an exception, nothing stays of a part.
 
     Examples:
         >>> import numpy as np
@@ -56,50 +65,50 @@ class ShardWriter:
 
     def __init__(
         self,
-        directory: str | Path,
+        directory: str | Path | Url,
         schema: TrajectorySchema,
         *,
         info: DatasetInfo | None = None,
         compression: str = "lz4",
         rows_per_shard: int | None = None,
         append: bool = False,
+        writer: str | None = None,
     ) -> None:
         """Begin a dataset, or go on with one.
 
         Args:
-            directory: is created if it is missing.
+            directory: is created if it is missing; or a URL that fsspec opens.
             schema: of every batch; names of decision columns must differ from `shard_layout.STEP_COLUMNS`.
             info: where the data comes from; None is an empty one, or that of the dataset that is gone on with.
             compression: `lz4`, `zstd` (smaller and slower) or `none` (read without a copy).
             rows_per_shard: steps; None are as many as take about 16 MiB.
-            append: go on with the dataset in `directory`, if there is one.
+            append: go on with the dataset in `directory`, if there is one; not of a part, nor behind a URL.
+            writer: name of the part that this writer writes, such as `worker-03`. None: it writes all of the dataset.
 
         Raises:
-            SchemaError: if the schema has no form as a shard, or is not that of the dataset.
-            ArtifactError: if another writer holds the directory, it holds a dataset and `append` is false, or it cannot
-                be written.
-            MissingExtraError: without pyarrow.
+            SchemaError: if the schema has no form as a shard, or is not that of the dataset, or `writer` is no name.
+            ArtifactError: if another writer holds the directory, it holds a dataset and `append` is false, the part was
+                begun before, or it cannot be written.
+            MissingExtraError: without pyarrow; of a URL without fsspec, or without what opens its scheme.
         """
         require("pyarrow", "arrow")
-        self._directory = Path(directory)
         self._rows_per_shard = check_shard_schema(schema, rows_per_shard)
         self._pending: list[TrajectoryBatch] = []
+        self._target: Target = target_of(place_of(directory), writer)
         begun = DatasetManifest(schema=schema, info=info or DatasetInfo(), compression=compression)
-        make_directory(directory)
-        with ExitStack() as stack:
-            stack.enter_context(DirectoryLock(directory))
-            if os.path.lexists(self._directory / MANIFEST_NAME):
-                begun = self._reopened(begun, keep_info=info is None, append=append)
-            self._remove_unlisted(begun)
-            self._write_manifest(begun)
-            self._lock = stack.pop_all()
+
+        def reopened(there: DatasetManifest) -> DatasetManifest:
+            both = common_schema([there.schema, begun.schema])
+            return replace(begun, schema=both, info=info or there.info, shards=there.shards)
+
+        self._manifest = begun = self._target.begin(begun, reopened if append else None)
         self._next_number = begun.shards[-1].number + 1 if begun.shards else 0
         self._num_before = len(begun.shards)
         self._closed = False
 
     @property
     def manifest(self) -> DatasetManifest:
-        """Of what is on disk."""
+        """Of what is written."""
         return self._manifest
 
     def write(self, batch: TrajectoryBatch) -> None:
@@ -137,7 +146,7 @@ class ShardWriter:
         found = False
         for place in reversed(range(len(parts))):  # the latest first
             part = parts[place]
-            table = table_of(part) if isinstance(part, TrajectoryBatch) else read_table(self._directory, part)
+            table = table_of(part) if isinstance(part, TrajectoryBatch) else _table_of_shard(self._target, part)
             last, goes_on = table.first_ticks + table.lengths, ~(table.terminated | table.truncated)
             rows = meant_rows(which, table, last, goes_on)
             if rows.size:
@@ -153,18 +162,25 @@ class ShardWriter:
         return found
 
     def close(self) -> DatasetManifest:
-        """Write the rows that are still in memory and let the directory go; nothing happens the second time. Raises
-        `ArtifactError` if a file cannot be written; the writer is then still open."""
+        """Write the rows that are still in memory, of a part its manifest, and let the directory go; nothing happens
+        the second time. Raises `ArtifactError` if a file cannot be written; the writer is then still open."""
         if not self._closed:
             self.flush()
+            self._target.finish(self._manifest)
             self._closed = True
-            self._lock.close()
         return self._manifest
+
+    def _abandon(self) -> None:
+        self._closed = True
+        self._target.break_off(self._manifest)
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and not self._target.keeps_unfinished:
+            self._abandon()
+            return
         try:
             self.close()
         except ArtifactError as failure:
@@ -172,26 +188,8 @@ class ShardWriter:
                 raise
             error.add_note(f"the steps that were not yet in a shard are lost: {failure}")
         finally:
-            self._closed = True
-            self._lock.close()
-
-    def _reopened(self, begun: DatasetManifest, *, keep_info: bool, append: bool) -> DatasetManifest:
-        """The manifest that is there, to go on with as `begun` says."""
-        if not append:
-            raise ArtifactError(self._directory, "write", "holds a dataset already; `append` goes on with it")
-        there = _writable_manifest(self._directory)
-        schema = common_schema([there.schema, begun.schema])
-        return replace(begun, schema=schema, info=there.info if keep_info else begun.info, shards=there.shards)
-
-    def _remove_unlisted(self, manifest: DatasetManifest) -> None:
-        listed = {name for shard in manifest.shards for name in shard.files}
-        with system_errors(self._directory, "read"):
-            names = [name for name in os.listdir(self._directory) if _SHARD_FILE.fullmatch(name)]
-        unlisted = [name for name in names if name not in listed]
-        if unlisted and not os.path.lexists(self._directory / MANIFEST_NAME):
-            raise ArtifactError(self._directory, "write", f"holds shards without a manifest: {sorted(unlisted)[:4]}")
-        for name in unlisted:
-            remove_if_there(self._directory / name)
+            if not self._closed:
+                self._abandon()
 
     def _add_shards(self, groups: Sequence[Sequence[TrajectoryBatch]]) -> None:
         """Write a shard of each group, and then list them all, or none."""
@@ -202,10 +200,7 @@ class ShardWriter:
             shards = tuple(self._write_shard(group) for group in groups)
             longer = replace(self._manifest, shards=(*self._manifest.shards, *shards))
         except TrajectoryError:
-            for number in range(first, self._next_number):
-                for name in shard_file_names(number):
-                    with suppress(ArtifactError):
-                        remove_if_there(self._directory / name)
+            remove_shards(self._target.folder, range(first, self._next_number))
             raise
         self._write_manifest(longer)
 
@@ -216,7 +211,7 @@ class ShardWriter:
         batch = group[0] if len(group) == 1 else TrajectoryBatch.concatenate(group)
         contents = encode_shard(batch, compression=self._manifest.compression)
         for name, data in zip(shard_file_names(number), contents, strict=True):
-            write_bytes_atomic(self._directory / name, data)
+            self._target.folder.write(name, data)
         steps, trajectories = map(FileEntry.of, contents)
         return ShardEntry(
             number=number,
@@ -227,18 +222,19 @@ class ShardWriter:
         )
 
     def _write_manifest(self, manifest: DatasetManifest) -> None:
-        _write_manifest(self._directory, manifest)
+        self._target.list_shards(manifest)
         self._manifest = manifest
 
 
 def write_shards(
-    directory: str | Path,
+    directory: str | Path | Url,
     batches: TrajectoryBatch | Iterable[TrajectoryBatch],
     *,
     info: DatasetInfo | None = None,
     compression: str = "lz4",
     rows_per_shard: int | None = None,
     append: bool = False,
+    writer: str | None = None,
 ) -> DatasetManifest:
     """Write batches of equal schemas as a dataset; what `ShardWriter` does, in one call.
 
@@ -251,9 +247,10 @@ def write_shards(
         compression: as `ShardWriter` takes it.
         rows_per_shard: as `ShardWriter` takes it.
         append: as `ShardWriter` takes it.
+        writer: as `ShardWriter` takes it.
 
     Returns:
-        The manifest of what is on disk.
+        The manifest of what is written.
 
     Raises:
         SchemaError: if there is no batch, to know the schema from.
@@ -261,17 +258,25 @@ def write_shards(
     """
     schema, rest = schema_and_rest(batches)
     with ShardWriter(
-        directory, schema, info=info, compression=compression, rows_per_shard=rows_per_shard, append=append
-    ) as writer:
+        directory,
+        schema,
+        info=info,
+        compression=compression,
+        rows_per_shard=rows_per_shard,
+        append=append,
+        writer=writer,
+    ) as shards:
         for batch in rest:
-            writer.write(batch)
-        return writer.close()
+            shards.write(batch)
+        return shards.close()
 
 
 def label_shards(
     directory: str | Path, label: EpisodeLabel, choose: Callable[[TrajectorySource], NDArray[np.bool_]]
 ) -> tuple[TrajectoryTable, NDArray[np.bool_]]:
     """Label trajectories of a dataset that lies on disk: its manifest is written anew, and no shard.
+
+    Of a dataset in parts each manifest is, one after the other: after a crash some parts are labelled.
 
     Args:
         directory: of the dataset; no other writer may hold it.
@@ -282,36 +287,39 @@ def label_shards(
         The trajectories, as they were labelled before, and the mask.
 
     Raises:
-        ArtifactError: if it is missing or damaged, another writer holds it, or the manifest cannot be written.
+        ArtifactError: if it is missing or damaged, a URL, another writer holds it, or a manifest cannot be written.
         MissingExtraError: without pyarrow.
     """
-    with DirectoryLock(directory):
-        manifest, reader = _writable_manifest(Path(directory)), ShardReader(directory)
+    root = local_path(directory, "labels are changed in place in a directory of this machine")
+    with ExitStack() as stack:
+        reader = open_shards(root)
+        folders = [root / PARTS / name for name in reader.parts] if isinstance(reader, PartsReader) else [root]
+        for folder in folders:
+            stack.enter_context(DirectoryLock(folder))
+        reader = open_shards(root)  # as it is now that nobody else writes
         chosen = choose(reader)
-        shards = [
-            shard.relabelled(label, np.flatnonzero(chosen[first:stop])) if chosen[first:stop].any() else shard
-            for shard, first, stop in zip(
-                manifest.shards, reader.block_offsets[:-1], reader.block_offsets[1:], strict=True
-            )
-        ]
-        _write_manifest(Path(directory), replace(manifest, shards=tuple(shards)))
+        first = 0
+        for folder in folders:
+            manifest = writable_manifest(folder)
+            stop = first + manifest.num_trajectories
+            write_manifest(LocalFolder(folder), _chosen_labelled(manifest, label, chosen[first:stop]))
+            first = stop
     return reader.table, chosen
 
 
-def _writable_manifest(directory: Path) -> DatasetManifest:
-    there = read_dataset_manifest(directory)
-    if there.schema_version[1] > DATASET_VERSION[1]:
-        message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
-        raise ManifestError(directory, "write", message)
-    return there
+def _chosen_labelled(manifest: DatasetManifest, label: EpisodeLabel, chosen: NDArray[np.bool_]) -> DatasetManifest:
+    """A manifest with `label` for those of its trajectories that are `chosen` [B]."""
+    bounds = offsets_of(np.array([shard.num_trajectories for shard in manifest.shards], np.int64))
+    shards = [
+        shard.relabelled(label, np.flatnonzero(chosen[first:stop])) if chosen[first:stop].any() else shard
+        for shard, first, stop in zip(manifest.shards, bounds[:-1], bounds[1:], strict=True)
+    ]
+    return replace(manifest, shards=tuple(shards))
 
 
-def _write_manifest(directory: Path, manifest: DatasetManifest) -> None:
-    data = manifest.encode()
-    if len(data) > MAX_JSON_BYTES:
-        message = f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
-        raise ManifestError(directory / MANIFEST_NAME, "encode", message)
-    write_bytes_atomic(directory / MANIFEST_NAME, data)
+def _table_of_shard(target: Target, shard: ShardEntry) -> TrajectoryTable:
+    [table] = read_tables(target.folder, [shard])
+    return table
 
 
 def _labelled(
