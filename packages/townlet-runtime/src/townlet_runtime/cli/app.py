@@ -42,6 +42,7 @@ from townlet_runtime.cli.options import (
     Mode,
     NumEnvs,
     OpponentNames,
+    PartOfDataset,
     PolicyPath,
     PresetName,
     Quiet,
@@ -163,6 +164,7 @@ def train(
         refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.training.plan import DataOptions, TrainOptions, WorldOptions
+        from townlet_trajectory.storage.urls import place_of
 
         options = TrainOptions(
             config=config,
@@ -177,7 +179,7 @@ def train(
             eval_every=eval_every,
             threads=asked_threads(threads, resume),
             preset=preset,
-            data=DataOptions(paths=tuple(data or ()), root=data_root),
+            data=DataOptions(paths=tuple(map(place_of, data or ())), root=data_root),
             settings=tuple(settings or ()),
             opponents=tuple(opponent or ()),
             run=run_options,
@@ -209,6 +211,7 @@ def run(
     ticks: Ticks = None,
     ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
+    writer: PartOfDataset = None,
     telemetry_path: TelemetryPath = None,
     stream_telemetry: StreamTelemetry = False,
     telemetry: TelemetryTarget = None,
@@ -222,9 +225,9 @@ def run(
 
     if policy is not None:
         require_policy(policy)
-    if record is not None and ":" not in record:
+    if record is not None and writer is None and ":" not in record:
         require_empty(Path(record))
-    from townlet_runtime.cli.recording import parse_target
+    from townlet_runtime.cli.recording import target_named
     from townlet_runtime.cli.running.run import run_world
     from townlet_runtime.cli.running.setup import RunOptions
     from townlet_runtime.cli.world_options import WorldOptions
@@ -236,7 +239,7 @@ def run(
         ratio=ratio,
         ticks=ticks,
         ticks_per_second=ticks_per_second,
-        record=None if record is None else parse_target(record),
+        record=target_named(record, writer=writer),
         render=render,
         seed=seed,
         settings=tuple(settings or ()),

@@ -105,7 +105,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but err
 
 
 DataPaths = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--data",
         metavar="PATH",
@@ -314,7 +314,16 @@ RecordTarget = Annotated[
     typer.Option(
         metavar="DIR",
         help="Write what happened, a policy's actions drawn: replay samples of the town, npz of other worlds;"
-        " FORMAT:DIR or SINK:TARGET in another form.",
+        " FORMAT:DIR or SINK:TARGET in another form; DIR may be a URL of shards.",
+        show_default=False,
+    ),
+]
+PartOfDataset = Annotated[
+    str | None,
+    typer.Option(
+        "--writer",
+        metavar="NAME",
+        help="Write --record as one part, of this name, of a dataset that others write at the same time.",
         show_default=False,
     ),
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from townlet_behavior import BatchController, Guardrail, proposers_of, veto_reasons_of
@@ -16,14 +15,21 @@ from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_runtime.simulation.recorded import schema_of
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.data.batch import BatchSink
+from townlet_trajectory.dataset.curation import reshard
 from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.formats.convert import convert, target_names
+from townlet_trajectory.formats.shards.parts import PARTS
 from townlet_trajectory.storage.entry_points import registered_names
+from townlet_trajectory.storage.folders import folder_of
+from townlet_trajectory.storage.manifest import MANIFEST_NAME
+from townlet_trajectory.storage.urls import Place, Url, place_of
 
 MAX_ROWS = 2_000_000
 """Steps of agents that a recording keeps in memory."""
 SINKS = "townlet.sinks"
 """Entry point group of places that take recorded batches, other than files of a known format."""
+SHARDS = "shards"
 CAPTURES, PLAIN = "captures", "npz"
 """The formats of a recording that names none: of the town, and of other worlds."""
 _NAMES = {"npz": "{}.npz", "minari": "{}-v0"}
@@ -37,9 +43,16 @@ Target: TypeAlias = "FileTarget | SinkTarget"
 class FileTarget:
     """A folder that a recording is written to."""
 
-    folder: Path
+    folder: Place
     format: str | None
     """None: captures of the town, npz of other worlds."""
+    writer: str | None = None
+    """Name of the part of a dataset of shards that is written; None: a dataset of its own."""
+
+    def __post_init__(self) -> None:
+        why = f"--writer {self.writer}: a part" if self.writer is not None else f"{self.folder}: what a URL holds"
+        if (self.writer is not None or isinstance(self.folder, Url)) and self.format != SHARDS:
+            raise ConfigError(f"{why} is written as shards, got {self.format}")
 
     @property
     def place(self) -> str:
@@ -50,14 +63,17 @@ class FileTarget:
         """Refuse captures of another world than the town, and a folder that cannot be written to.
 
         Raises:
-            ConfigError, RunDirectoryError: name the world or the folder.
+            ConfigError, RunDirectoryError, ArtifactError: name the world or the folder.
         """
         if self.format == CAPTURES and not is_town:
             raise ConfigError(f"captures hold what a town shows, and the world is `{environment}`; name another format")
-        require_writable(self.folder)
+        if isinstance(self.folder, Url):
+            folder_of(self.folder).holds(MANIFEST_NAME)  # a store that cannot be asked is named before the run
+        else:
+            require_writable(self.folder)
 
-    def write(self, batch: TrajectoryBatch, info: DatasetInfo, *, prefix: str = "") -> Path:
-        """Write the trajectories of one group in a format of townlet-trajectory; return the path.
+    def write(self, batch: TrajectoryBatch, info: DatasetInfo, *, prefix: str = "") -> Place:
+        """Write the trajectories of one group in a format of townlet-trajectory; return the place.
 
         Args:
             batch: the trajectories.
@@ -66,6 +82,12 @@ class FileTarget:
         """
         form = PLAIN if self.format is None else self.format
         path = self.folder / _NAMES.get(form, "{}").format(f"{prefix}{info.group}")
+        if self.writer is not None:
+            from townlet_trajectory.formats.shards.writer import ShardWriter  # needs an extra
+
+            with ShardWriter(path, batch.schema, info=info, writer=self.writer) as part:
+                reshard(BatchSource(batch), part)
+            return path / PARTS / self.writer
         return convert(batch, path, to=form, info=info).target
 
 
@@ -124,18 +146,37 @@ class SinkTarget:
         return self.place
 
 
-def parse_target(text: str) -> Target:
-    """Parse `DIR`, `FORMAT:DIR` or `SINK:TARGET`.
+def parse_target(text: str, *, writer: str | None = None) -> Target:
+    """Parse `DIR`, `FORMAT:DIR` or `SINK:TARGET`; DIR may be a URL, and then `FORMAT` is shards.
 
     Args:
         text: the value of `--record` or `--output`. A colon of another word belongs to the folder's name.
+        writer: the value of `--writer`, with which `FORMAT` is shards.
+
+    Raises:
+        ConfigError: if `writer` or a URL is named for another format, or a sink.
+        ArtifactError: if a URL is none that is opened.
     """
     name, colon, rest = text.partition(":")
     if colon and name in registered_names(SINKS):
+        if writer is not None:
+            raise ConfigError(f"--writer {writer}: a part is written as shards, got the sink `{name}`")
         return SinkTarget(name=name, target=rest)
-    if colon and name in target_names():
-        return FileTarget(folder=Path(rest), format=name)
-    return FileTarget(folder=Path(text), format=None)
+    form, named = (name, rest) if colon and name in target_names() else (None, text)
+    folder = place_of(named)
+    if form is None and (writer is not None or isinstance(folder, Url)):
+        form = SHARDS
+    return FileTarget(folder=folder, format=form, writer=writer)
+
+
+def target_named(text: str | None, *, writer: str | None) -> Target | None:
+    """Parse the values of `--record` and `--writer`; None where neither was given. Raises `ConfigError` as
+    `parse_target`, and for `--writer` alone."""
+    if text is not None:
+        return parse_target(text, writer=writer)
+    if writer is not None:
+        raise ConfigError(f"--writer {writer}: name what it writes to, --record shards:DIR")
+    return None
 
 
 def recorder_of(

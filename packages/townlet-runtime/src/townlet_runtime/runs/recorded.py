@@ -23,6 +23,7 @@ from townlet_trajectory.formats.captures.metrics import aggregate_metrics
 from townlet_trajectory.formats.open import format_of, open_dataset
 from townlet_trajectory.storage.json import JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
+from townlet_trajectory.storage.urls import Place, Url, place_of
 
 BASELINE = ("sample_count", "reward_mean", "reward_sum", "reward_sum_mean", "log_prob_mean")
 """Figures of a record that the lines of a log repeat as `baseline_*`."""
@@ -37,7 +38,7 @@ _SOURCE = "source"
 class RecordedData:
     """Trajectories of one agent group, as their files describe them."""
 
-    path: Path
+    path: Place
     name: str
     """Of the dataset: that of its manifest, or of its folder."""
     source: TrajectorySource
@@ -122,11 +123,11 @@ def warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -> Iterator[RecordedData]:
+def open_recorded(path: Place, *, data_root: Path, warn: Callable[[str], None]) -> Iterator[RecordedData]:
     """Open recorded trajectories of any format until the block ends.
 
     Args:
-        path: a manifest, a directory, a sample or a batch; see `open_dataset`.
+        path: a manifest, a directory, a sample, a batch, or a URL of shards; see `open_dataset`.
         data_root: where samples that are not below a capture's manifest are looked for.
         warn: called with what is odd about the files.
 
@@ -146,24 +147,26 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
 
 
 @contextmanager
-def opened_record(data: Path | str | TrajectorySource, *, warn: Callable[[str], None]) -> Iterator[RecordedData]:
+def opened_record(data: Path | str | Url | TrajectorySource, *, warn: Callable[[str], None]) -> Iterator[RecordedData]:
     """Open recorded trajectories that a program names, by a path or as a source; see `open_recorded`."""
-    if isinstance(data, Path | str):
-        with open_recorded(Path(data), data_root=Path(), warn=warn) as opened:
+    if isinstance(data, Path | str | Url):
+        with open_recorded(place_of(data), data_root=Path(), warn=warn) as opened:
             yield opened
     else:
         yield RecordedData(path=Path(_SOURCE), name=_SOURCE, source=data, feature_names=(), baseline={})
 
 
-def _name(path: Path) -> str:
+def _name(path: Place) -> str:
+    if isinstance(path, Url):
+        return path.name
     if path.name.endswith(_MANIFEST):
         return path.absolute().parent.name
     return path.stem if path.is_file() else path.absolute().name
 
 
-def _baseline(path: Path, *, data_root: Path) -> Mapping[str, float]:
+def _baseline(path: Place, *, data_root: Path) -> Mapping[str, float]:
     """Figures of a capture's samples, from its manifest or the file of metrics beside it; nothing where they lack."""
-    if format_of(path) != "captures" or path.suffix == ".npz":
+    if isinstance(path, Url) or format_of(path) != "captures" or path.suffix == ".npz":
         return {}
     manifests = sorted(path.glob(f"*{_MANIFEST}")) if path.is_dir() else [path]
     if len(manifests) != 1:

@@ -36,6 +36,7 @@ from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import LEARNED, SCRIPTED
 from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, CaptureInfo, write_captures
 from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.storage.folders import local_path
 from townlet_trajectory.storage.json import JsonValue, canonical_json
 
 # The original's files know no kind `work`: its scripted agents moved to work.
@@ -209,9 +210,18 @@ def write_recording(
     """
     is_town = origin.worlds.towns is not None
     if isinstance(target, FileTarget) and (target.format == CAPTURES or (is_town and target.format is None)):
-        return [str(_write_captures(target.folder, batches[AGENTS], specs[AGENTS], origin, prefix=prefix))]
+        return [
+            str(
+                _write_captures(
+                    local_path(target.folder, _LOCAL), batches[AGENTS], specs[AGENTS], origin, prefix=prefix
+                )
+            )
+        ]
     before = f"{prefix}_" if prefix else ""
     return [str(target.write(batch, _info(origin, group), prefix=before)) for group, batch in batches.items()]
+
+
+_LOCAL = "captures are files of this machine"
 
 
 def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, origin: Origin, *, prefix: str) -> Path:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
 
 _Record = Annotated[
-    Path,
-    typer.Argument(metavar="RECORD", help="Manifest, folder or sample of a capture, shards, Minari, or npz."),
+    str,
+    typer.Argument(
+        metavar="RECORD", help="Manifest, folder or sample of a capture, shards (or their URL), Minari, or npz."
+    ),
 ]
 _Agent = Annotated[str, typer.Option(metavar="ID", help="Agent of the record.")]
 
@@ -55,9 +57,10 @@ def explain(
 ) -> int:
     """Carry out `townlet explain`; see `ExplainOptions`."""
     from townlet_runtime.cli.views.explanation import ExplainOptions, explain_record
+    from townlet_trajectory.storage.urls import place_of
 
     options = ExplainOptions(
-        record=record,
+        record=place_of(record),
         agent_id=agent,
         world=world,
         episode=episode,

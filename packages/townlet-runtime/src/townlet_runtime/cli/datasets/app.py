@@ -1,148 +1,60 @@
-"""`townlet dataset` and its options; what a command does is in the module beside this one that it imports."""
+"""`townlet dataset`; what a command does is in the module beside this one that it imports."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
-from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, DataRoot, Json, Quiet, Verbose, finite_number, whole_number
+from townlet_runtime.cli.datasets.arguments import (
+    INCLUDE,
+    Agents,
+    All,
+    AllowTemplate,
+    CapturesRoot,
+    Dataset,
+    DatasetOrNone,
+    DryRun,
+    ExitOnFailure,
+    FinalValue,
+    Fraction,
+    Golden,
+    Include,
+    Label,
+    LabelledTarget,
+    ManifestFile,
+    MaxLength,
+    MaxReturn,
+    MaxShares,
+    MergedFile,
+    MinLength,
+    MinReturn,
+    MinReward,
+    MinShares,
+    MinTimesteps,
+    NewTarget,
+    NotOfLabel,
+    OfEpisodes,
+    OfLabel,
+    OfWorlds,
+    Samples,
+    ShardsPlace,
+    SplitSeed,
+    SplitTarget,
+    Tags,
+    To,
+    Top,
+    Versions,
+)
+from townlet_runtime.cli.options import DataRoot, Json, Quiet, Verbose
 from townlet_runtime.cli.start import start, with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
 
-
-class LabelName(StrEnum):
-    """What can be said of an episode."""
-
-    NONE = "none"
-    SUCCESS = "success"
-    FAILURE = "failure"
-    DISCARD = "discard"
-
-
 dataset_app = typer.Typer(help="Look at recorded data, check it, curate it, convert it.", rich_markup_mode=None)
-
-MAX_TOP = 10_000
-_INCLUDE = "--include"
-
-_FORMS = "Manifest, folder or sample of a capture, shards, Minari, or npz."
-_Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help=_FORMS)]
-_DatasetOrNone = Annotated[Path | None, typer.Argument(metavar="[DATASET]", help=_FORMS, show_default=False)]
-_Versions = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Catalogue of classic datasets (versions.json), instead of DATASET.", show_default=False
-    ),
-]
-_ExitOnFailure = Annotated[bool, typer.Option("--exit-on-failure", help="Exit code 1 when a dataset is FAIL.")]
-_Samples = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with samples: pairs NAME.npz and NAME.json.")]
-_ManifestFile = Annotated[Path, typer.Option("--output", metavar="FILE", help="Manifest to write, a JSON list.")]
-_MinTimesteps = Annotated[
-    int, typer.Option(parser=whole_number(0, MAX_COUNT), metavar="N", help="Steps that an accepted sample has.")
-]
-_MinReward = Annotated[
-    float | None,
-    typer.Option(
-        parser=finite_number,
-        metavar="X",
-        help="Sum of the rewards of an accepted sample.  [default: any]",
-        show_default=False,
-    ),
-]
-_CapturesRoot = Annotated[
-    Path,
-    typer.Argument(metavar="DIR", help="Folder of captures: one folder for each scenario, named as it."),
-]
-_Golden = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Figures of scenarios to add to; written unless --output is named. One of the two is required.",
-        show_default=False,
-    ),
-]
-_MergedFile = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="File to write instead.", show_default=False)
-]
-_Include = Annotated[
-    list[str] | None,
-    typer.Option(_INCLUDE, metavar="NAME...", help="These scenarios only.  [default: all]", show_default=False),
-]
-_AllowTemplate = Annotated[bool, typer.Option("--allow-template", help="Folders whose names begin with _ too.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be merged, write nothing.")]
-_Top = Annotated[int, typer.Option(parser=whole_number(1, MAX_TOP), metavar="N", help="Trajectories to name.")]
-_To = Annotated[
-    str, typer.Option(metavar="FORM", help="captures, shards, minari, npz, parquet, or a registered format.")
-]
-_NewTarget = Annotated[
-    Path,
-    typer.Option(
-        "--output", metavar="DIR", help="New directory; FILE.npz for npz, a folder and NAME-vN in it for minari."
-    ),
-]
-_FinalValue = Annotated[
-    float | None,
-    typer.Option(
-        parser=finite_number,
-        metavar="V",
-        help="For captures: worth of the observation after a trajectory that was cut. Required where there is one.",
-        show_default=False,
-    ),
-]
-_SplitTarget = Annotated[
-    Path, typer.Option("--output", metavar="DIR", help="Folder to write `train` and `held-out` to.")
-]
-_Fraction = Annotated[float, typer.Option(min=0.0, max=1.0, metavar="F", help="Share of the episodes to hold out.")]
-_SplitSeed = Annotated[int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Seed of the split.")]
-
-
-def _length(help: str) -> Any:
-    return typer.Option(parser=whole_number(1, MAX_COUNT), metavar="N", help=help, show_default=False)
-
-
-def _return(help: str) -> Any:
-    return typer.Option(parser=finite_number, metavar="X", help=help, show_default=False)
-
-
-def _option(help: str, metavar: str, *names: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
-
-
-def _which(help: str, name: str) -> Any:
-    return typer.Option(name, metavar="N", help=help, show_default=False, min=0, max=2**63 - 1)
-
-
-_MinLength = Annotated[int | None, _length("At least so many steps.")]
-_MaxLength = Annotated[int | None, _length("At most so many steps.")]
-_MinReturn = Annotated[float | None, _return("The rewards add up to at least this.")]
-_MaxReturn = Annotated[float | None, _return("The rewards add up to at most this.")]
-_Agents = Annotated[list[str] | None, _option("Trajectories of this agent. Repeatable.", "ID", "--agent")]
-_Tags = Annotated[list[str] | None, _option("Tagged so; with all, where repeated.", "TAG", "--tag")]
-_Label = Annotated[LabelName, typer.Argument(metavar="LABEL", help="What they were worth; none takes it back.")]
-_OfLabel = Annotated[list[LabelName] | None, _option("Labelled so; with any, where repeated.", "LABEL", "--label")]
-_NotOfLabel = Annotated[list[LabelName] | None, _option("Not labelled so. Repeatable.", "LABEL", "--without-label")]
-_OfWorlds = Annotated[list[int] | None, _which("Trajectories in this world. Repeatable.", "--world")]
-_OfEpisodes = Annotated[list[int] | None, _which("Trajectories in this episode. Repeatable.", "--episode")]
-_All = Annotated[bool, typer.Option("--all", help="All of its trajectories.")]
-_LabelledTarget = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        metavar="DIR",
-        help="New dataset to write, with all trajectories.  [default: npz and shards are changed in place]",
-        show_default=False,
-    ),
-]
-_MinShares = Annotated[
-    list[str] | None,
-    _option("At least this share of the steps decided by scripted, learned or external. Repeatable.", "WHO=F"),
-]
-_MaxShares = Annotated[list[str] | None, _option("At most this share. Repeatable.", "WHO=F")]
 
 
 class _SeveralNames(TyperCommand):
@@ -153,11 +65,11 @@ class _SeveralNames(TyperCommand):
         spread: list[str] = []
         inside = False
         for word in args:
-            if word == _INCLUDE or word.startswith("-"):
-                inside = word == _INCLUDE
+            if word == INCLUDE or word.startswith("-"):
+                inside = word == INCLUDE
                 spread += [] if inside else [word]
             else:
-                spread += [_INCLUDE, word] if inside else [word]
+                spread += [INCLUDE, word] if inside else [word]
         return super().parse_args(ctx, spread)
 
 
@@ -166,9 +78,9 @@ class _SeveralNames(TyperCommand):
     "Of a catalogue the report is always JSON. Paths in it are relative to --data-root."
 )
 def audit(
-    dataset: _DatasetOrNone = None,
-    versions: _Versions = None,
-    exit_on_failure: _ExitOnFailure = False,
+    dataset: DatasetOrNone = None,
+    versions: Versions = None,
+    exit_on_failure: ExitOnFailure = False,
     data_root: DataRoot = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -178,8 +90,10 @@ def audit(
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.datasets.catalogue import audit_named
+        from townlet_trajectory.storage.urls import place_of
 
-        return audit_named(dataset, versions, data_root or Path(), console, exit_on_failure=exit_on_failure)
+        place = None if dataset is None else place_of(dataset)
+        return audit_named(place, versions, data_root or Path(), console, exit_on_failure=exit_on_failure)
 
     as_json = json or (versions is not None and not quiet)
     return start(command, json=as_json, verbose=verbose, quiet=quiet)
@@ -191,10 +105,10 @@ def audit(
     "JSON."
 )
 def curate(
-    samples: _Samples,
-    output: _ManifestFile,
-    min_timesteps: _MinTimesteps = 10,
-    min_reward: _MinReward = None,
+    samples: Samples,
+    output: ManifestFile,
+    min_timesteps: MinTimesteps = 10,
+    min_reward: MinReward = None,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -217,12 +131,12 @@ def curate(
 @with_console
 def merge_metrics(
     console: Console,
-    input_root: _CapturesRoot,
-    golden: _Golden = None,
-    output: _MergedFile = None,
-    include: _Include = None,
-    allow_template: _AllowTemplate = False,
-    dry_run: _DryRun = False,
+    input_root: CapturesRoot,
+    golden: Golden = None,
+    output: MergedFile = None,
+    include: Include = None,
+    allow_template: AllowTemplate = False,
+    dry_run: DryRun = False,
 ) -> int:
     """Carry out `townlet dataset merge-metrics`; see `cli.datasets.metrics`."""
     from townlet_runtime.cli.datasets.metrics import MergeOptions, merge_scenarios
@@ -238,17 +152,31 @@ def merge_metrics(
     return merge_scenarios(options, console)
 
 
+@dataset_app.command(
+    help="Show what a dataset of shards says of itself, without reading its steps.\n\n"
+    "Its size, its parts and those that are not finished, where it comes from, and the digest of the whole."
+)
+@with_console
+def info(console: Console, dataset: ShardsPlace) -> int:
+    """Carry out `townlet dataset info`; see `open_shards` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.shards import show_info
+    from townlet_trajectory.storage.urls import place_of
+
+    return show_info(place_of(dataset), console)
+
+
 @dataset_app.command(help="Show sizes, lengths, returns, actions and who decided.")
 @with_console
 def describe(
     console: Console,
-    dataset: _Dataset,
+    dataset: Dataset,
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset describe`; see `describe_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.content import describe_named
+    from townlet_trajectory.storage.urls import place_of
 
-    return describe_named(dataset, data_root or Path(), console)
+    return describe_named(place_of(dataset), data_root or Path(), console)
 
 
 @dataset_app.command(
@@ -259,14 +187,15 @@ def describe(
 @with_console
 def outliers(
     console: Console,
-    dataset: _Dataset,
-    top: _Top = 8,
+    dataset: Dataset,
+    top: Top = 8,
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset outliers`; see `find_outliers` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.content import show_outliers
+    from townlet_trajectory.storage.urls import place_of
 
-    return show_outliers(dataset, top, data_root or Path(), console)
+    return show_outliers(place_of(dataset), top, data_root or Path(), console)
 
 
 @dataset_app.command(
@@ -276,17 +205,22 @@ def outliers(
 @with_console
 def convert(
     console: Console,
-    dataset: _Dataset,
-    to: _To,
-    output: _NewTarget,
-    final_value: _FinalValue = None,
+    dataset: Dataset,
+    to: To,
+    output: NewTarget,
+    final_value: FinalValue = None,
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset convert`; see `convert` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import ConvertOptions, convert_named
+    from townlet_trajectory.storage.urls import place_of
 
     options = ConvertOptions(
-        dataset=dataset, output=output, to=to, data_root=data_root or Path(), final_value=final_value
+        dataset=place_of(dataset),
+        output=place_of(output),
+        to=to,
+        data_root=data_root or Path(),
+        final_value=final_value,
     )
     return convert_named(options, console)
 
@@ -295,18 +229,24 @@ def convert(
 @with_console
 def split(
     console: Console,
-    dataset: _Dataset,
-    fraction: _Fraction,
-    output: _SplitTarget,
-    seed: _SplitSeed = 0,
-    to: _To = "shards",
+    dataset: Dataset,
+    fraction: Fraction,
+    output: SplitTarget,
+    seed: SplitSeed = 0,
+    to: To = "shards",
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset split`; see `split_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import SplitOptions, split_named
+    from townlet_trajectory.storage.urls import place_of
 
     options = SplitOptions(
-        dataset=dataset, output=output, to=to, data_root=data_root or Path(), fraction=fraction, seed=seed
+        dataset=place_of(dataset),
+        output=place_of(output),
+        to=to,
+        data_root=data_root or Path(),
+        fraction=fraction,
+        seed=seed,
     )
     return split_named(options, console)
 
@@ -318,27 +258,28 @@ def split(
 @with_console
 def filter_(
     console: Console,
-    dataset: _Dataset,
-    output: _NewTarget,
-    min_length: _MinLength = None,
-    max_length: _MaxLength = None,
-    min_return: _MinReturn = None,
-    max_return: _MaxReturn = None,
-    agent: _Agents = None,
-    tag: _Tags = None,
-    min_share: _MinShares = None,
-    max_share: _MaxShares = None,
-    label: _OfLabel = None,
-    without_label: _NotOfLabel = None,
-    to: _To = "shards",
+    dataset: Dataset,
+    output: NewTarget,
+    min_length: MinLength = None,
+    max_length: MaxLength = None,
+    min_return: MinReturn = None,
+    max_return: MaxReturn = None,
+    agent: Agents = None,
+    tag: Tags = None,
+    min_share: MinShares = None,
+    max_share: MaxShares = None,
+    label: OfLabel = None,
+    without_label: NotOfLabel = None,
+    to: To = "shards",
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset filter`; see `TrajectoryFilter` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, labels_of, shares_of
+    from townlet_trajectory.storage.urls import place_of
 
     options = FilterOptions(
-        dataset=dataset,
-        output=output,
+        dataset=place_of(dataset),
+        output=place_of(output),
         to=to,
         data_root=data_root or Path(),
         min_length=min_length,
@@ -363,21 +304,22 @@ def filter_(
 @with_console
 def label_(
     console: Console,
-    dataset: _Dataset,
-    label: _Label,
-    agent: _Agents = None,
-    world: _OfWorlds = None,
-    episode: _OfEpisodes = None,
-    min_return: _MinReturn = None,
-    max_return: _MaxReturn = None,
-    all_: _All = False,
-    output: _LabelledTarget = None,
-    to: _To = "shards",
+    dataset: Dataset,
+    label: Label,
+    agent: Agents = None,
+    world: OfWorlds = None,
+    episode: OfEpisodes = None,
+    min_return: MinReturn = None,
+    max_return: MaxReturn = None,
+    all_: All = False,
+    output: LabelledTarget = None,
+    to: To = "shards",
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset label`; see `label_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import LabelOptions, label_named_dataset, labels_of
     from townlet_trajectory.dataset.filter import TrajectoryFilter
+    from townlet_trajectory.storage.urls import place_of
 
     condition = TrajectoryFilter(
         agent_ids=frozenset(agent) if agent else None,
@@ -388,11 +330,11 @@ def label_(
     )
     [said] = labels_of([label])
     options = LabelOptions(
-        dataset=dataset,
+        dataset=place_of(dataset),
         label=said,
         condition=condition,
         everything=all_,
-        output=output,
+        output=None if output is None else place_of(output),
         to=to,
         data_root=data_root or Path(),
     )

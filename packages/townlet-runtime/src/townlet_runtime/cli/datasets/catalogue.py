@@ -12,15 +12,16 @@ from townlet_trajectory.audit.captures import audit_catalogue
 from townlet_trajectory.audit.dataset import audit_dataset
 from townlet_trajectory.formats.captures.manifest import list_captures
 from townlet_trajectory.storage.files import make_directory, write_json_atomic
+from townlet_trajectory.storage.urls import Place
 
 
 def audit_named(
-    dataset: Path | None, versions: Path | None, data_root: Path, console: Console, *, exit_on_failure: bool
+    dataset: Place | None, versions: Path | None, data_root: Path, console: Console, *, exit_on_failure: bool
 ) -> int:
     """Audit one dataset, or all of a catalogue; return the exit code.
 
     Args:
-        dataset: a path of any format; None: a catalogue is named.
+        dataset: a path or URL of any format; None: a catalogue is named.
         versions: the catalogue.
         data_root: that paths in it are relative to.
         console: to print with.

@@ -8,13 +8,14 @@ from townlet_runtime.cli.console import SUCCESS, Console
 from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory.audit.describe import describe_dataset, short, text_of
 from townlet_trajectory.audit.outliers import LIMIT, NamedOutlier, OutlierReport, Reason, find_outliers
+from townlet_trajectory.storage.urls import Place
 
 
-def describe_named(dataset: Path, data_root: Path, console: Console) -> int:
+def describe_named(dataset: Place, data_root: Path, console: Console) -> int:
     """Show what is in a dataset; return the exit code.
 
     Args:
-        dataset: a path of any format.
+        dataset: a path or URL of any format.
         data_root: where samples that are not below a manifest are looked for.
         console: to print with.
     """
@@ -24,11 +25,11 @@ def describe_named(dataset: Path, data_root: Path, console: Console) -> int:
     return SUCCESS
 
 
-def show_outliers(dataset: Path, top: int, data_root: Path, console: Console) -> int:
+def show_outliers(dataset: Place, top: int, data_root: Path, console: Console) -> int:
     """Show the trajectories that differ most; return the exit code.
 
     Args:
-        dataset: a path of any format.
+        dataset: a path or URL of any format.
         top: how many are shown.
         data_root: where samples that are not below a manifest are looked for.
         console: to print with.

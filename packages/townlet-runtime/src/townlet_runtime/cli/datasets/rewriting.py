@@ -19,6 +19,9 @@ from townlet_trajectory.formats.captures.directory import CaptureForm, form_of
 from townlet_trajectory.formats.convert import convert, dataset_sink
 from townlet_trajectory.formats.label import IN_PLACE, label_dataset, labelled_source
 from townlet_trajectory.formats.open import OpenDataset, format_of, open_dataset
+from townlet_trajectory.storage.folders import folder_of, local_path
+from townlet_trajectory.storage.manifest import MANIFEST_NAME
+from townlet_trajectory.storage.urls import Place, Url
 
 TRAIN, HELD_OUT = "train", "held-out"
 """Names of the two datasets of a split."""
@@ -32,8 +35,8 @@ _WHO = {source.name.lower(): source for source in Source}
 class RewriteOptions:
     """What is read, and where it is written in which form."""
 
-    dataset: Path
-    output: Path
+    dataset: Place
+    output: Place
     to: str
     data_root: Path
     """Where samples that are not below a manifest are looked for."""
@@ -99,12 +102,12 @@ class FilterOptions(RewriteOptions):
 class LabelOptions:
     """What `townlet dataset label` was asked to do."""
 
-    dataset: Path
+    dataset: Place
     label: EpisodeLabel
     condition: TrajectoryFilter
     everything: bool
     """Whether a condition is not needed."""
-    output: Path | None
+    output: Place | None
     """New dataset with the labels; None: they are changed where they are."""
     to: str
     """Form of the new dataset."""
@@ -140,7 +143,7 @@ def _capture_form(opened: OpenDataset, options: ConvertOptions) -> CaptureForm:
             f"--to captures: {cut} of {len(table)} trajectories were cut; "
             "name the worth of the observation that follows, --final-value V"
         )
-    form = form_of(opened.info, options.output)
+    form = form_of(opened.info, local_path(options.output, "captures are files of this machine"))
     return replace(form, final_values=lambda batch: np.full(len(batch), value or 0.0, np.float32))
 
 
@@ -248,15 +251,15 @@ def labels_of(names: Sequence[str] | None) -> tuple[EpisodeLabel, ...]:
     return tuple(map(label_named, names or ()))
 
 
-def _require_name(output: Path, to: str) -> None:
+def _require_name(output: Place, to: str) -> None:
     """Refuse a file of the form `npz` that no reader would take for one."""
-    if to == "npz" and output.suffix.lower() != _NPZ:
+    if to == "npz" and not output.name.lower().endswith(_NPZ):
         raise CommandError(f"--output {output}: npz is one file, expected a name that ends in {_NPZ}")
 
 
-def _require_missing(*targets: Path) -> None:
+def _require_missing(*targets: Place) -> None:
     for target in targets:
-        if os.path.lexists(target):
+        if folder_of(target).holds(MANIFEST_NAME) if isinstance(target, Url) else os.path.lexists(target):
             raise CommandError(f"--output {target.parent}: {target.name} exists already")
 
 

@@ -13,13 +13,14 @@ from townlet_runtime.runs.begun import BegunFile, NotedData
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_trajectory.evaluation.results import Mode
+from townlet_trajectory.storage.urls import Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """The options that name recorded steps; empty and None: not given."""
 
-    paths: tuple[Path, ...] = ()
+    paths: tuple[Place, ...] = ()
     root: Path | None = None
     """Where samples that are not below a capture's manifest are looked for; None: the working folder."""
 
@@ -72,6 +73,10 @@ def data_of(options: DataOptions, config: Config, mode: Mode, begun: BegunFile |
             "clone it with --mode bc, or with --mode anneal and go on from there"
         )
     if begun is not None and not options.paths:
+        if url := next((each.path for each in begun.data if "://" in each.path), None):
+            raise CommandError(
+                f"the run learned from {url}: name it again, --data URL; one that a file names is not opened"
+            )
         root = Path(begun.data[0].root) if begun.data else None
         return DataOptions(paths=tuple(Path(each.path) for each in begun.data), root=options.root or root)
     if options.paths or mode not in ("bc", "anneal", "dagger"):

@@ -22,13 +22,14 @@ from townlet_trajectory.audit.explanation import Span
 from townlet_trajectory.audit.explanation_text import decided_by, explanation_lines, mark_lines
 from townlet_trajectory.audit.words import short
 from townlet_trajectory.formats.open import open_dataset
+from townlet_trajectory.storage.urls import Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
     """The options of `townlet explain`; None where one was not given."""
 
-    record: Path
+    record: Place
     agent_id: str
     world: int | None
     episode: int | None
