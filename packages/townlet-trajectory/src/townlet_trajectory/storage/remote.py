@@ -44,7 +44,8 @@ class RemoteFolder:
 
     def names(self) -> tuple[str, ...]:
         with self._errors(str(self._url), "list"):
-            system, root = self._opened(self._url)
+            # A web server has a page of a folder's content at the address that ends so.
+            system, root = self._opened(self._url / "" if self._url.scheme in WEB else self._url)
             system.invalidate_cache()
             try:
                 found = system.ls(root, detail=False)
@@ -112,6 +113,11 @@ class RemoteFolder:
     def create(self, name: str, data: bytes) -> bool:
         with self._errors(self.path(name), "write"):
             system, path = self._opened(self._url / name)
+            try:
+                system.info(path)  # for filesystems that do not know the mode below
+                return False
+            except FileNotFoundError:
+                pass
             try:
                 system.pipe_file(path, data, mode="create")
             except FileExistsError:

@@ -190,9 +190,12 @@ def _decode(column: ArrowArray, spec: ArraySpec, where: str) -> Array:
 def _decode_texts(column: ArrowArray, where: str) -> NDArray[np.object_]:
     if column.null_count:
         raise ArtifactError(where, "parse", f"{column.null_count} values are missing")
-    texts = np.empty(len(column), np.object_)
-    texts[:] = column.to_pylist()
-    return texts
+    # Equal texts are one object: a table of trajectories names few agents often.
+    encoded = column.dictionary_encode()
+    texts = np.empty(len(encoded.dictionary), np.object_)
+    texts[:] = encoded.dictionary.to_pylist()
+    found: NDArray[np.object_] = texts[np.from_dlpack(encoded.indices)]
+    return found
 
 
 def allowance(num_bytes: int) -> int:

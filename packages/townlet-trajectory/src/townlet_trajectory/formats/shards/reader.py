@@ -122,11 +122,15 @@ def read_tables(folder: Folder, shards: Sequence[ShardEntry]) -> Iterator[Trajec
     `ArtifactError` if one is missing, damaged, or contradicts the manifest."""
     names = [shard_file_names(shard.number)[1] for shard in shards]
     files = {name: shard.trajectories for name, shard in zip(names, shards, strict=True)}
+    known: dict[str, str] = {}
     for shard, (name, data) in zip(shards, _read_files(folder, files), strict=True):
         table = decode_table(
             data, folder.path(name), num_steps=shard.num_steps, num_trajectories=shard.num_trajectories
         )
-        yield replace(table, episode_labels=shard.labelled(table.episode_labels))
+        # Equal ids of all shards are one object: they would take more than all else that is known of a trajectory.
+        ids = np.empty(len(table), np.object_)
+        ids[:] = [known.setdefault(agent_id, agent_id) for agent_id in table.agent_ids.tolist()]
+        yield replace(table, agent_ids=ids, episode_labels=shard.labelled(table.episode_labels))
 
 
 def _read_files(folder: Folder, files: Mapping[str, FileEntry]) -> Iterator[tuple[str, bytes]]:
