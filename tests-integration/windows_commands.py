@@ -57,6 +57,7 @@ def commands() -> Iterator[str]:
     yield "dataset describe captured"
     yield "dataset curate captured --output curated.json"
     yield "dataset convert captured --to shards --output converted"
+    yield "dataset info converted"
     yield "dataset audit captured"
     yield "dataset outliers captured"
     yield "dataset label converted failure --all"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _Record = Annotated[
     str,
     typer.Argument(
-        metavar="RECORD", help="Manifest, folder or sample of a capture, shards (or their URL), Minari, or npz."
+        metavar="RECORD",
+        help="Manifest, folder or sample of a capture, shards (or their URL), Minari, or npz.",
     ),
 ]
 _Agent = Annotated[str, typer.Option(metavar="ID", help="Agent of the record.")]

@@ -69,8 +69,11 @@ class ShardReader:
 
     @cached_property
     def table(self) -> TrajectoryTable:
-        """All trajectories, shard after shard; reads the tables of trajectories of all shards once. Raises
-        `ArtifactError` as `load_block`."""
+        """All trajectories, shard after shard, as `read_table` does once."""
+        return self.read_table()
+
+    def read_table(self) -> TrajectoryTable:
+        """Read the tables of trajectories of all shards. Raises `ArtifactError` as `load_block`."""
         empty = table_of(TrajectoryBatch.empty(self.schema))
         table = joined_tables([empty, *read_tables(self._folder, self.manifest.shards)])
         tags = frozenset(self.manifest.info.tags)
@@ -179,22 +182,17 @@ class PartsReader:
         """About what the whole dataset takes in memory."""
         return sum(reader.num_bytes for reader in self.parts.values())
 
-    @cached_property
+    @property
     def table(self) -> TrajectoryTable:
         """All trajectories, part after part; reads all tables of trajectories once. Raises `ArtifactError` as
         `load_block`."""
-        readers = [*self.parts.values()]
-        shifted = [
-            replace(reader.table, worlds=reader.table.worlds + shift)
-            for reader, shift in zip(readers, self._shifts, strict=True)
-        ]
-        return joined_tables(shifted)
+        return self._joined[0]
 
     def load_block(self, block: int) -> TrajectoryBatch:
         """The trajectories of shard `block`, counted through all parts; see `ShardReader.load_block`."""
         number, reader, inside = self._place(block)
         batch = reader.load_block(inside)
-        shift = self._shifts[number]
+        shift = self._joined[1][number]
         return replace(batch, schema=self.schema, worlds=batch.worlds + shift)
 
     def decision_column(self, block: int, name: str) -> Array:
@@ -208,15 +206,16 @@ class PartsReader:
             reader.verify()
 
     @cached_property
-    def _shifts(self) -> list[int]:
-        """What is added to the numbers of the worlds of each part."""
-        shifts, following = [], 0
+    def _joined(self) -> tuple[TrajectoryTable, list[int]]:
+        """The table, and what is added to the numbers of the worlds of each part."""
+        tables, shifts, following = [], [], 0
         for reader in self.parts.values():
-            worlds = reader.table.worlds
-            shift = following - min(0, int(worlds.min(initial=0)))
+            table = reader.read_table()  # which the reader need not keep beside the whole
+            shift = following - min(0, int(table.worlds.min(initial=0)))
+            tables.append(replace(table, worlds=table.worlds + shift) if shift else table)
             shifts.append(shift)
-            following = max(following, shift + int(worlds.max(initial=-1)) + 1)
-        return shifts
+            following = max(following, shift + int(table.worlds.max(initial=-1)) + 1)
+        return joined_tables(tables), shifts
 
     def _place(self, block: int) -> tuple[int, ShardReader, int]:
         block_bounds(self, block)
