@@ -32,6 +32,7 @@ PAGES = (
     "test_serving_client.py",
 )
 NEEDS = {
+    "fsspec": ("test_cli_places.py",),
     "uvicorn": PAGES,
     "websockets": PAGES,
     "townlet_training": (
@@ -134,7 +135,12 @@ NEEDS = {
     "mesa": ("test_adapters_mesa.py",),
     "networkx": ("test_adapters_mesa.py",),  # Mesa's own examples import it, Mesa does not
     "py_trees": ("test_adapters_py_trees.py",),
-    "pyarrow": ("test_cli_dataset_rewriting.py", "test_cli_explain.py", "test_cli_training_data.py"),
+    "pyarrow": (
+        "test_cli_dataset_rewriting.py",
+        "test_cli_explain.py",
+        "test_cli_places.py",
+        "test_cli_training_data.py",
+    ),
     "h5py": ("test_cli_dataset_rewriting.py", "test_cli_explain.py", "test_cli_training_data.py"),
 }
 """Modules of the extras, of those of townlet-trajectory too, and the files that import what imports them."""

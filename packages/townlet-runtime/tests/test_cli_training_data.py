@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from townlet_runtime.cli import main
+from townlet_runtime.cli.console import CommandError
+from townlet_runtime.cli.training.training_data import DataOptions, data_of
+from townlet_runtime.config import Config
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.records import SummaryFile
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.batch_file import save_batch
+from townlet_trajectory.formats.convert import convert
+from townlet_trajectory.storage.urls import place_of
 
 TOWN = ("--set", "town.agents=3", "--set", "town.episode_ticks=40")
 SMALL = (
@@ -134,3 +139,21 @@ def test_a_run_goes_on_with_the_data_that_it_was_begun_with(tmp_path: Path, caps
     assert code == 2 and f"the run was begun with 1 ({data}), got 2" in err
     assert train(capsys, "--resume", str(run_dir), "-q")[0] in (0, 1)
     assert SummaryFile.read(run_dir / "summary.json").weights_sha256 == whole.weights_sha256
+
+
+def test_a_url_is_opened_where_it_was_typed_alone(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a run notes of its data is a file, and no file makes a connection."""
+    pytest.importorskip("fsspec")
+    convert(recorded / FORMS["shards"], "memory://recorded", to="shards")
+    run_dir = tmp_path / "run"
+    arguments = ("--data", "memory://recorded", *TOWN, *SMALL, "--run-dir", str(run_dir))
+    code, _, err = train(capsys, *arguments, "-q")
+    assert code in (0, 1), err
+    begun = BegunFile.read(run_dir / "begun.json")
+    assert begun.data[0].path == "memory://recorded"
+    with pytest.raises(CommandError, match="the run learned from memory://recorded: name it again, --data URL"):
+        data_of(DataOptions(), Config(), "bc", begun)
+    again = DataOptions(paths=(place_of("memory://recorded"),))
+    assert data_of(again, Config(), "bc", begun) == again
