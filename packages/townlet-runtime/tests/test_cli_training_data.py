@@ -14,7 +14,7 @@ from townlet_runtime.runs.records import SummaryFile
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.convert import convert
-from townlet_trajectory.storage.urls import place_of
+from townlet_trajectory.storage.urls import named_place
 
 TOWN = ("--set", "town.agents=3", "--set", "town.episode_ticks=40")
 SMALL = (
@@ -155,5 +155,5 @@ def test_a_url_is_opened_where_it_was_typed_alone(
     assert begun.data[0].path == "memory://recorded"
     with pytest.raises(CommandError, match="the run learned from memory://recorded: name it again, --data URL"):
         data_of(DataOptions(), Config(), "bc", begun)
-    again = DataOptions(paths=(place_of("memory://recorded"),))
+    again = DataOptions(paths=(named_place("memory://recorded"),))
     assert data_of(again, Config(), "bc", begun) == again

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.storage.urls import MAX_URL, Url, hidden_in, name_of_place, place_of, without_secrets
+from townlet_trajectory.storage.urls import MAX_URL, Url, hidden_in, name_of_place, named_place, without_secrets
 
 
 def test_a_text_with_a_scheme_is_a_url_and_a_path_never_is() -> None:
-    assert place_of("s3://bucket/runs/town") == Url("s3://bucket/runs/town")
-    assert place_of(Path("s3://bucket/runs/town")) == Path("s3:/bucket/runs/town")
-    assert place_of("runs/town") == Path("runs/town")
-    assert place_of("C:\\runs") == Path("C:\\runs")
+    assert named_place("s3://bucket/runs/town") == Url("s3://bucket/runs/town")
+    assert named_place(Path("s3://bucket/runs/town")) == Path("s3:/bucket/runs/town")
+    assert named_place("runs/town") == Path("runs/town")
+    assert named_place("C:\\runs") == Path("C:\\runs")
 
 
 def test_a_file_url_is_a_path() -> None:
-    assert place_of("file:///runs/a%20town") == Path("/runs/a town")
+    assert named_place("file:///runs/a%20town") == Path("/runs/a town")
     with pytest.raises(ArtifactError, match="a file has no host"):
-        place_of("file://elsewhere/runs")
+        named_place("file://elsewhere/runs")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_file_url_is_a_path() -> None:
 )
 def test_a_url_that_is_not_opened(text: str, problem: str) -> None:
     with pytest.raises(ArtifactError, match=problem):
-        place_of(text)
+        named_place(text)
 
 
 def test_a_place_inside_a_url_keeps_its_query() -> None:

@@ -164,7 +164,7 @@ def train(
         refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.training.plan import DataOptions, TrainOptions, WorldOptions
-        from townlet_trajectory.storage.urls import place_of
+        from townlet_trajectory.storage.urls import named_place
 
         options = TrainOptions(
             config=config,
@@ -179,7 +179,7 @@ def train(
             eval_every=eval_every,
             threads=asked_threads(threads, resume),
             preset=preset,
-            data=DataOptions(paths=tuple(map(place_of, data or ())), root=data_root),
+            data=DataOptions(paths=tuple(map(named_place, data or ())), root=data_root),
             settings=tuple(settings or ()),
             opponents=tuple(opponent or ()),
             run=run_options,

@@ -23,7 +23,7 @@ from townlet_trajectory.formats.shards.parts import PARTS
 from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.folders import folder_of
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 MAX_ROWS = 2_000_000
 """Steps of agents that a recording keeps in memory."""
@@ -163,7 +163,7 @@ def parse_target(text: str, *, writer: str | None = None) -> Target:
             raise ConfigError(f"--writer {writer}: a part is written as shards, got the sink `{name}`")
         return SinkTarget(name=name, target=rest)
     form, named = (name, rest) if colon and name in target_names() else (None, text)
-    folder = place_of(named)
+    folder = named_place(named)
     if form is None and (writer is not None or isinstance(folder, Url)):
         form = SHARDS
     return FileTarget(folder=folder, format=form, writer=writer)

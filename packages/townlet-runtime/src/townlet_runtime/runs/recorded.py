@@ -23,7 +23,7 @@ from townlet_trajectory.formats.captures.metrics import aggregate_metrics
 from townlet_trajectory.formats.open import format_of, open_dataset
 from townlet_trajectory.storage.json import JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 BASELINE = ("sample_count", "reward_mean", "reward_sum", "reward_sum_mean", "log_prob_mean")
 """Figures of a record that the lines of a log repeat as `baseline_*`."""
@@ -150,7 +150,7 @@ def open_recorded(path: Place, *, data_root: Path, warn: Callable[[str], None]) 
 def opened_record(data: Path | str | Url | TrajectorySource, *, warn: Callable[[str], None]) -> Iterator[RecordedData]:
     """Open recorded trajectories that a program names, by a path or as a source; see `open_recorded`."""
     if isinstance(data, Path | str | Url):
-        with open_recorded(place_of(data), data_root=Path(), warn=warn) as opened:
+        with open_recorded(named_place(data), data_root=Path(), warn=warn) as opened:
             yield opened
     else:
         yield RecordedData(path=Path(_SOURCE), name=_SOURCE, source=data, feature_names=(), baseline={})

@@ -28,7 +28,7 @@ from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader
 from townlet_trajectory.storage.folders import folder_of
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 DEFAULT_LABEL = "action"
 
@@ -56,7 +56,7 @@ def audit_dataset(
     """
     found, names = FindingList(), element_names or {}
     if isinstance(dataset, str | Path | Url):
-        given = place_of(dataset)
+        given = named_place(dataset)
         path = str(given)
         manifest = str(given / MANIFEST_NAME if isinstance(given, Url) or given.is_dir() else given)
         count = _audit_path(given, found, label, names, data_root)

@@ -19,7 +19,7 @@ from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable,
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.urls import Url, name_of_place, place_of
+from townlet_trajectory.storage.urls import Url, name_of_place, named_place
 
 LIMIT = 3.5
 """Beyond this a number is called an outlier: Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers."""
@@ -234,7 +234,7 @@ def find_outliers(dataset: str | Path | Url, *, top: int = 8, data_root: str | P
         table, names = opened.source.table, opened.feature_names
         firsts = np.unique(first_piece_of(table))
         if len(firsts) < 3:
-            raise DatasetError(f"{place_of(dataset)}: outliers need three trajectories or more, got {len(firsts)}")
+            raise DatasetError(f"{named_place(dataset)}: outliers need three trajectories or more, got {len(firsts)}")
         figures = trajectory_figures(opened.source, element_names={"features": names} if names else {})
     ranked = rank_outliers(figures)
     return OutlierReport(

@@ -21,7 +21,7 @@ from townlet_trajectory.formats.open import FORMATS, OpenDataset, format_names, 
 from townlet_trajectory.storage.files import filled_directory, make_directory
 from townlet_trajectory.storage.folders import local_path
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 PARQUET = "parquet"
 """The form that is written and not read back; see `formats.parquet`."""
@@ -80,7 +80,7 @@ def convert(
         SchemaError: if another format cannot; names the column.
         MissingExtraError: if a format needs an extra that is not installed.
     """
-    target = place_of(target)
+    target = named_place(target)
     with ExitStack() as stack:
         opened = stack.enter_context(_opened(source, data_root))
         chosen = opened.info if info is None else info
@@ -128,7 +128,7 @@ def dataset_sink(
     Raises:
         ArtifactError, CaptureError, SchemaError, MissingExtraError: as `convert`.
     """
-    place = place_of(target)
+    place = named_place(target)
     if to not in target_names():
         raise SchemaError(f"`to` must be one of {target_names()}, got {to!r}")
     if to == "shards" and isinstance(place, Url):

@@ -27,7 +27,7 @@ from townlet_trajectory.storage.folders import local_path
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 from townlet_trajectory.storage.paths import read_named
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 if TYPE_CHECKING:
     from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader
@@ -105,7 +105,7 @@ def format_of(path: str | Path | Url) -> str:
     Minari, of one capture or of samples, or one of another package's format.
 
     Raises `ArtifactError` if it is none of these."""
-    path = place_of(path)
+    path = named_place(path)
     if isinstance(path, Url):
         return "shards"
     if (found := _form_of_file(path) if path.is_file() else _form_of_folder(path)) is not None:
@@ -150,7 +150,7 @@ def open_dataset(path: str | Path | Url, *, data_root: str | Path = ".") -> Iter
     otherwise. Raises `ArtifactError` if it is none
     of the formats, missing or damaged; `MissingExtraError` if the format needs an extra that is not installed.
     """
-    place = place_of(path)
+    place = named_place(path)
     found = format_of(place)
     if found == "shards":
         from townlet_trajectory.formats.shards.reader import open_shards  # needs an extra, as the one of Minari does

@@ -16,7 +16,7 @@ from townlet_trajectory.storage.files import make_directory, write_bytes_atomic,
 from townlet_trajectory.storage.locks import is_unfinished, remove_if_there
 from townlet_trajectory.storage.paths import read_below
 from townlet_trajectory.storage.remote import RemoteFolder
-from townlet_trajectory.storage.urls import Place, Url, place_of
+from townlet_trajectory.storage.urls import Place, Url, named_place
 
 
 class Folder(Protocol):
@@ -46,7 +46,13 @@ class Folder(Protocol):
         ...
 
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
-        """All bytes of the file `name`, as `origin` spells it; a longer one is refused before it is in memory."""
+        """Read a file whole.
+
+        Args:
+            name: relative POSIX path.
+            max_bytes: a longer file is refused before it is in memory.
+            origin: what spells the name, for the error.
+        """
         ...
 
     def read_each(self, sizes: Mapping[str, int], *, origin: str | Path) -> Iterator[tuple[str, bytes]]:
@@ -98,6 +104,7 @@ class LocalFolder:
         return os.path.lexists(self._directory / name)
 
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
+        """Read a file whole; see `Folder.read`."""
         return read_below(self._directory, name, max_bytes=max_bytes, origin=origin)
 
     def read_each(self, sizes: Mapping[str, int], *, origin: str | Path) -> Iterator[tuple[str, bytes]]:
@@ -117,8 +124,8 @@ class LocalFolder:
 
 
 def folder_of(place: str | Path | Url) -> Folder:
-    """Return the folder at a path or URL; nothing is opened yet. Raises `ArtifactError` as `place_of`."""
-    found = place_of(place)
+    """Return the folder at a path or URL; nothing is opened yet. Raises `ArtifactError` as `named_place`."""
+    found = named_place(place)
     return RemoteFolder(found) if isinstance(found, Url) else LocalFolder(found)
 
 
@@ -132,7 +139,7 @@ def local_path(place: str | Path | Url, why: str) -> Path:
     Raises:
         ArtifactError: if it is a URL.
     """
-    found = place_of(place)
+    found = named_place(place)
     if isinstance(found, Url):
         raise ArtifactError(str(found), "open", f"{why}, and this is a URL")
     return found

@@ -129,7 +129,16 @@ def read_entry(root: Path, name: str, entry: FileEntry, *, origin: Path) -> byte
 
 
 def verified(data: bytes, entry: FileEntry, path: str | Path) -> bytes:
-    """Return `data`, which came from `path`. Raises `ManifestError` if its size or digest is not that of `entry`."""
+    """Return data that is what was listed.
+
+    Args:
+        data: of a file.
+        entry: what a manifest says of it.
+        path: where it came from, for the error.
+
+    Raises:
+        ManifestError: if its size or digest differs.
+    """
     if len(data) != entry.size:
         raise ManifestError(path, "verify", f"expected {entry.size} bytes, got {len(data)}")
     if (digest := hashlib.sha256(data).hexdigest()) != entry.sha256:

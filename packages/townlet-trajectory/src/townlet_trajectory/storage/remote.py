@@ -75,6 +75,7 @@ class RemoteFolder:
         return True
 
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
+        """Read a file whole; see `Folder.read`."""
         relative_parts(name, origin)
         with self._errors(self.path(name), "read"):
             system, path = self._opened(self._url / name)

@@ -86,7 +86,7 @@ Place: TypeAlias = Path | Url
 """Where a dataset is."""
 
 
-def place_of(text: str | Path | Url) -> Place:
+def named_place(text: str | Path | Url) -> Place:
     """Tell a URL from a path.
 
     Args:
@@ -109,7 +109,7 @@ def place_of(text: str | Path | Url) -> Place:
 
 def name_of_place(place: str | Path | Url) -> str:
     """Return the last part of a path, links followed, or of a URL."""
-    found = place_of(place)
+    found = named_place(place)
     return found.name if isinstance(found, Url) else found.resolve().name
 
 

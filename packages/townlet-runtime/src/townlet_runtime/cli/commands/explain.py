@@ -58,10 +58,10 @@ def explain(
 ) -> int:
     """Carry out `townlet explain`; see `ExplainOptions`."""
     from townlet_runtime.cli.views.explanation import ExplainOptions, explain_record
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
     options = ExplainOptions(
-        record=place_of(record),
+        record=named_place(record),
         agent_id=agent,
         world=world,
         episode=episode,

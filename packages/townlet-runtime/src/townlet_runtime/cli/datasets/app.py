@@ -90,9 +90,9 @@ def audit(
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.datasets.catalogue import audit_named
-        from townlet_trajectory.storage.urls import place_of
+        from townlet_trajectory.storage.urls import named_place
 
-        place = None if dataset is None else place_of(dataset)
+        place = None if dataset is None else named_place(dataset)
         return audit_named(place, versions, data_root or Path(), console, exit_on_failure=exit_on_failure)
 
     as_json = json or (versions is not None and not quiet)
@@ -160,9 +160,9 @@ def merge_metrics(
 def info(console: Console, dataset: ShardsPlace) -> int:
     """Carry out `townlet dataset info`; see `open_shards` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.shards import show_info
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
-    return show_info(place_of(dataset), console)
+    return show_info(named_place(dataset), console)
 
 
 @dataset_app.command(help="Show sizes, lengths, returns, actions and who decided.")
@@ -174,9 +174,9 @@ def describe(
 ) -> int:
     """Carry out `townlet dataset describe`; see `describe_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.content import describe_named
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
-    return describe_named(place_of(dataset), data_root or Path(), console)
+    return describe_named(named_place(dataset), data_root or Path(), console)
 
 
 @dataset_app.command(
@@ -193,9 +193,9 @@ def outliers(
 ) -> int:
     """Carry out `townlet dataset outliers`; see `find_outliers` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.content import show_outliers
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
-    return show_outliers(place_of(dataset), top, data_root or Path(), console)
+    return show_outliers(named_place(dataset), top, data_root or Path(), console)
 
 
 @dataset_app.command(
@@ -213,11 +213,11 @@ def convert(
 ) -> int:
     """Carry out `townlet dataset convert`; see `convert` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import ConvertOptions, convert_named
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
     options = ConvertOptions(
-        dataset=place_of(dataset),
-        output=place_of(output),
+        dataset=named_place(dataset),
+        output=named_place(output),
         to=to,
         data_root=data_root or Path(),
         final_value=final_value,
@@ -238,11 +238,11 @@ def split(
 ) -> int:
     """Carry out `townlet dataset split`; see `split_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import SplitOptions, split_named
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
     options = SplitOptions(
-        dataset=place_of(dataset),
-        output=place_of(output),
+        dataset=named_place(dataset),
+        output=named_place(output),
         to=to,
         data_root=data_root or Path(),
         fraction=fraction,
@@ -275,11 +275,11 @@ def filter_(
 ) -> int:
     """Carry out `townlet dataset filter`; see `TrajectoryFilter` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, labels_of, shares_of
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
     options = FilterOptions(
-        dataset=place_of(dataset),
-        output=place_of(output),
+        dataset=named_place(dataset),
+        output=named_place(output),
         to=to,
         data_root=data_root or Path(),
         min_length=min_length,
@@ -319,7 +319,7 @@ def label_(
     """Carry out `townlet dataset label`; see `label_dataset` of townlet_trajectory."""
     from townlet_runtime.cli.datasets.rewriting import LabelOptions, label_named_dataset, labels_of
     from townlet_trajectory.dataset.filter import TrajectoryFilter
-    from townlet_trajectory.storage.urls import place_of
+    from townlet_trajectory.storage.urls import named_place
 
     condition = TrajectoryFilter(
         agent_ids=frozenset(agent) if agent else None,
@@ -330,11 +330,11 @@ def label_(
     )
     [said] = labels_of([label])
     options = LabelOptions(
-        dataset=place_of(dataset),
+        dataset=named_place(dataset),
         label=said,
         condition=condition,
         everything=all_,
-        output=None if output is None else place_of(output),
+        output=None if output is None else named_place(output),
         to=to,
         data_root=data_root or Path(),
     )

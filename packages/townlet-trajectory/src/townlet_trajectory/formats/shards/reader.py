@@ -28,7 +28,7 @@ from townlet_trajectory.formats.shards.parts import PARTS, digest_of_parts, foun
 from townlet_trajectory.storage.folders import Folder, folder_of
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, MAX_FILE_BYTES, FileEntry, verified
-from townlet_trajectory.storage.urls import Url, place_of
+from townlet_trajectory.storage.urls import Url, named_place
 
 _MAX_NAMED = 8
 
@@ -155,7 +155,7 @@ class PartsReader:
         """Read the manifests of all complete parts of `directory`, a path or a URL. Raises `ArtifactError` if there is
         none, or one is damaged or of a newer major version; `SchemaError` if their schemas or groups differ;
         `MissingExtraError` without pyarrow."""
-        place = place_of(directory)
+        place = named_place(directory)
         complete, self.unfinished = found_parts(place)
         """Names of parts without a manifest: they are being written, or were broken off, and are not read."""
         self.parts: dict[str, ShardReader] = {name: ShardReader(place / PARTS / name) for name in complete}
@@ -246,7 +246,7 @@ def read_shards(directory: str | Path | Url, *, max_bytes: int = MAX_FILE_BYTES)
     """
     reader = open_shards(directory)
     if (total := reader.num_bytes) > max_bytes:
-        place = str(place_of(directory))
+        place = str(named_place(directory))
         raise ManifestError(place, "read", f"at most {max_bytes} bytes are read, the dataset decodes to {total}")
     blocks = [reader.load_block(block) for block in range(len(reader.block_offsets) - 1)]
     return TrajectoryBatch.concatenate(blocks) if blocks else TrajectoryBatch.empty(reader.schema)

@@ -32,7 +32,7 @@ from townlet_trajectory.formats.shards.targets import (
 from townlet_trajectory.storage.files import DirectoryLock
 from townlet_trajectory.storage.folders import LocalFolder, local_path
 from townlet_trajectory.storage.manifest import FileEntry
-from townlet_trajectory.storage.urls import Url, place_of
+from townlet_trajectory.storage.urls import Url, named_place
 
 
 class ShardWriter:
@@ -94,7 +94,7 @@ class ShardWriter:
         require("pyarrow", "arrow")
         self._rows_per_shard = check_shard_schema(schema, rows_per_shard)
         self._pending: list[TrajectoryBatch] = []
-        self._target: Target = target_of(place_of(directory), writer)
+        self._target: Target = target_of(named_place(directory), writer)
         begun = DatasetManifest(schema=schema, info=info or DatasetInfo(), compression=compression)
 
         def reopened(there: DatasetManifest) -> DatasetManifest:
