@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from townlet_trajectory.evaluation.registry_state import RegistryState
     from townlet_trajectory.formats.batch_file import load_batch, save_batch
     from townlet_trajectory.formats.captures.source import CaptureSource
-    from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+    from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader, open_shards, read_shards
     from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
 __version__ = "0.3.0"
@@ -96,6 +96,7 @@ __all__ = [
     "OpenPass",
     "OrderError",
     "PaddedBatch",
+    "PartsReader",
     "PromotionRegistry",
     "RegistrationError",
     "RegistryPass",
@@ -126,6 +127,7 @@ __all__ = [
     "joined",
     "load_batch",
     "merged",
+    "open_shards",
     "position_of",
     "read_shards",
     "save_batch",
@@ -151,7 +153,7 @@ _MODULES = {
     "evaluation.registry_state": ("RegistryState",),
     "formats.batch_file": ("load_batch", "save_batch"),
     "formats.captures.source": ("CaptureSource",),
-    "formats.shards.reader": ("ShardReader", "read_shards"),
+    "formats.shards.reader": ("PartsReader", "ShardReader", "open_shards", "read_shards"),
     "formats.shards.writer": ("ShardWriter", "write_shards"),
 }
 
