@@ -32,6 +32,7 @@ PAGES = (
     "test_serving_client.py",
 )
 NEEDS = {
+    "ray": ("test_workers_ray.py",),
     "fsspec": ("test_cli_places.py",),
     "uvicorn": PAGES,
     "websockets": PAGES,

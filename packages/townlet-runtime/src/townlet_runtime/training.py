@@ -176,7 +176,6 @@ def train(
                 partial(made_by, make),
                 bridge=BridgeConfig() if bridge is None else bridge,
                 run_dir=path,
-                threads=threads,
                 on_progress=on_progress,
                 stop=stop,
                 resume=resume,
@@ -212,7 +211,6 @@ def prepare_run(
     *,
     bridge: BridgeConfig,
     run_dir: Path,
-    threads: int,
     on_progress: Callable[[Progress], None],
     stop: Callable[[], bool],
     resume: bool,
@@ -231,8 +229,8 @@ def prepare_run(
         make_scored: builds the worlds of an evaluation.
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
-        threads: that torch computes with, in the whole process.
-        on_progress, stop: as of `train`.
+        on_progress: as of `train`.
+        stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
@@ -244,7 +242,6 @@ def prepare_run(
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
-    use_threads(threads)
     specs = _specs_of(worlds, data, config, initial)
     collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, workers)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun

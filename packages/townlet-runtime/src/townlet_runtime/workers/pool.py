@@ -37,6 +37,7 @@ class WorkerPool:
         worlds: the first message to each worker: how the worlds are built.
         timeout_s: seconds after which a worker that does not answer is ended and replaced.
         shares_memory: whether the workers are on this machine.
+        on_close: called when all workers have ended.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class WorkerPool:
         *,
         timeout_s: float,
         shares_memory: bool = True,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self._begin, self._worlds, self._timeout_s, self._shares_memory = begin, worlds, timeout_s, shares_memory
-        self.size = size
+        self.size, self._on_close = size, on_close
         self._changed = threading.Condition()
         self._waiting: list[Task[Any]] = []
         self._links: dict[int, Link] = {}
@@ -112,6 +114,8 @@ class WorkerPool:
             thread.join()
         for memory in self._memories:
             memory.close()
+        if self._on_close is not None:
+            self._on_close()
 
     @property
     def _is_refused(self) -> bool:
@@ -184,7 +188,7 @@ class WorkerPool:
         while (task := self._next(worker)) is not None:
             try:
                 request, data = task.request(worker)
-            except WorkerError as error:
+            except Exception as error:  # whoever waits is told
                 task.done.set_exception(error)
                 continue
             policies, sent = task.policies, b""

@@ -183,7 +183,9 @@ def _train_in(
     workers: Workers | None = None,
     seen: SeenRun | None = None,
 ) -> int:
-    from townlet_runtime.training import TrainingError, prepare_run
+    from townlet_runtime.training import TrainingError, prepare_run, use_threads
+
+    use_threads(plan.threads)
 
     kept, noted = (None, {}) if plan.begun is None else (plan.run_dir, plan.begun.opponents_sha256)
     opponents = frozen_opponents(training.groups, plan.specs, kept=kept, sha256=noted)
@@ -201,7 +203,6 @@ def _train_in(
                     plan.worlds.make_scored,
                     bridge=plan.worlds.bridge(plan.specs),
                     run_dir=run_dir,
-                    threads=plan.threads,
                     on_progress=_tell(copy, shown, seen),
                     stop=stop,
                     notes=notes_of(begun),

@@ -107,6 +107,8 @@ class TrainPlan:
     processes: int | None
     workers: int
     """That collect; 0: the process of the run does."""
+    ray: str | None
+    """Address of the cluster that the workers are on; None: they are processes of this machine."""
     worker_timeout: float
     """Seconds after which a worker that does not answer is replaced."""
     manifest: Path | None
@@ -170,6 +172,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         asked_threads=options.threads,
         processes=options.run.processes,
         workers=options.run.workers,
+        ray=options.run.ray,
         worker_timeout=options.run.worker_timeout,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),

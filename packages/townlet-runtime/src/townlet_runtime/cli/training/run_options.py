@@ -68,6 +68,15 @@ Workers = Annotated[
         "their number. 0: this process collects.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="local|ADDRESS",
+        help="Put the workers on a cluster of Ray: auto, host:port, or local for one of this machine.",
+        show_default=False,
+    ),
+]
 WorkerTimeout = Annotated[
     float,
     typer.Option(
@@ -117,6 +126,8 @@ class RunOptions:
     """That play episodes: this one, or this one and another; None: as many as there is work for."""
     workers: int = 0
     """That collect; 0: the process of the run does."""
+    ray: str | None = None
+    """Address of the cluster that the workers are on; None: they are processes of this machine."""
     worker_timeout: float = WORKER_TIMEOUT_S
     device: DeviceName | None = None
     metrics: tuple[str, ...] = ()
@@ -148,6 +159,7 @@ def with_run_options(name: str) -> Callable[[Command], Callable[..., int]]:
     added = [
         option("processes", Processes, None),
         option("workers", Workers, 0),
+        option("ray", Ray, None),
         option("worker_timeout", WorkerTimeout, WORKER_TIMEOUT_S),
         option("device", Device, None),
         option("metrics", MetricsNames, None),

@@ -43,6 +43,8 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
     # Somebody has to collect while this process learns.
     count = plan.workers or min(training.collect_ahead, 1)
     opposed = [group for group, one in training.groups.items() if one.policy != "learn"]
+    if plan.ray is not None and not plan.workers:
+        raise CommandError(f"--ray {plan.ray}: say with --workers how many workers the cluster is to have")
     if count and plan.environment is None:
         raise CommandError(f"--workers {count}: the run has no world to collect in")
     if count and opposed:
@@ -50,8 +52,25 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
     size = count or (0 if opposed or plan.environment is None else _players(plan, training))
     if not size:
         return None
+    if count and plan.ray is not None:
+        return Workers(pool=_on_cluster(plan.ray, size, plan), collect=True)
     pool = WorkerPool(lambda place: ProcessLink(COMMAND), size, _worlds_of(plan), timeout_s=plan.worker_timeout)
     return Workers(pool=pool, collect=count > 0)
+
+
+def _on_cluster(address: str, size: int, plan: TrainPlan) -> WorkerPool:
+    from townlet_runtime.cli.training.worker import workplace
+    from townlet_runtime.workers.ray_cluster import RayCluster
+
+    cluster = RayCluster(address, num_cpus=size, place=workplace)
+    return WorkerPool(
+        lambda place: cluster.link(),
+        size,
+        _worlds_of(plan),
+        timeout_s=plan.worker_timeout,
+        shares_memory=False,
+        on_close=cluster.close,
+    )
 
 
 def _players(plan: TrainPlan, training: TrainingConfig) -> int:

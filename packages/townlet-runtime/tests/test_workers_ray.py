@@ -1,0 +1,128 @@
+"""Workers on a cluster of Ray of four simulated nodes collect what one process does, and survive the end of a node."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import strategies
+import worker_worlds
+from test_workers_collecting import FOUR, TICKS, alone, collector, content
+from worker_worlds import corridors, packed, policy, workplace
+
+from townlet_runtime.errors import WorkerError
+from townlet_runtime.workers.evaluating import SharedEvaluator
+from townlet_runtime.workers.links import THREAD_VARIABLES
+from townlet_runtime.workers.messages import Message
+from townlet_runtime.workers.pool import WorkerPool
+from townlet_runtime.workers.ray_cluster import SURROUNDINGS, RayCluster
+
+ray = pytest.importorskip("ray")
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray simulates no cluster there")
+NODES = 4
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster of nodes with one CPU each, beside a head that has none."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]  # those that were added here
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def connected(nodes: Any) -> Iterator[RayCluster]:
+    # The nodes do not find modules of this folder.
+    for module in (worker_worlds, strategies):
+        ray.cloudpickle.register_pickle_by_value(module)
+    cluster = RayCluster(nodes.address, num_cpus=0, place=workplace)
+    yield cluster
+    cluster.close()
+
+
+def pool_on(cluster: RayCluster, size: int, worlds: Message = FOUR, *, timeout_s: float = 120.0) -> WorkerPool:
+    return WorkerPool(lambda place: cluster.link(), size, worlds, timeout_s=timeout_s, shares_memory=False)
+
+
+def rounds(pool: WorkerPool, count: int, worlds: Message = FOUR) -> list[dict[str, Any]]:
+    own = collector(pool, worlds)
+    return [content(own.collect(policy(n), num_ticks=TICKS, ratio=0.2 + 0.1 * n)) for n in range(count)]
+
+
+def test_four_nodes_collect_and_play_what_one_process_does(connected: RayCluster) -> None:
+    pool = pool_on(connected, NODES)
+    try:
+        assert rounds(pool, 2) == alone(2)
+        seeds = np.arange(2**31, 2**31 + 40)
+        shared = SharedEvaluator(corridors(FOUR), pool, packed=packed)
+        own = corridors(FOUR).evaluate(policy(1), seeds=seeds, sample=True)
+        assert shared.evaluate(policy(1), seeds=seeds, sample=True) == own
+    finally:
+        pool.close()
+
+
+def test_a_node_that_ends_takes_nothing_with_it(connected: RayCluster, nodes: Any) -> None:
+    pool = pool_on(connected, 2)
+    try:
+        own = collector(pool, FOUR)
+        found = []
+        for number in range(4):
+            if number in (1, 2):
+                nodes.remove_node(nodes.nodes.pop(), allow_graceful=False)
+            found.append(content(own.collect(policy(number), num_ticks=TICKS, ratio=0.2 + 0.1 * number)))
+        assert found == alone(4)
+    finally:
+        pool.close()
+        while len(nodes.nodes) < NODES:
+            nodes.nodes.append(nodes.add_node(num_cpus=1))
+
+
+@pytest.mark.parametrize("what", ["die", "hang"])
+def test_an_actor_that_ends_or_hangs_is_replaced(what: str, connected: RayCluster, tmp_path: Path) -> None:
+    (tmp_path / f"1-{what}-").touch()
+    pool = pool_on(connected, 2, {**FOUR, "folder": str(tmp_path)}, timeout_s=20.0)
+    try:
+        assert rounds(pool, 2, FOUR) == alone(2)
+        assert pool.replaced == 1
+    finally:
+        pool.close()
+
+
+def test_threads_of_an_actor_are_those_that_were_said(connected: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+
+    def said() -> dict[str, str | None]:
+        return {name: os.environ.get(name) for name in THREAD_VARIABLES}
+
+    found = ray.get(ray.remote(said).options(runtime_env=SURROUNDINGS, num_cpus=1).remote())
+    assert set(found.values()) == {"1"}
+
+
+def test_policies_are_put_into_the_store_once_for_each_version(connected: RayCluster) -> None:
+    first = connected.published("a", b"1")
+    assert connected.published("a", b"1") == first
+    assert ray.get(first) == b"1"
+    for number in range(20):
+        connected.published(str(number), b"2")
+    assert len(connected._published) <= 8
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere.invalid:6379", "127.0.0.1:99999"])
+def test_where_there_is_no_cluster_that_is_said(address: str) -> None:
+    with pytest.raises(WorkerError, match=f"expected a cluster of Ray at {address}"):
+        RayCluster(address, num_cpus=0, place=workplace)
+
+
+def test_a_signal_reaches_the_process_of_the_run_as_before(nodes: Any) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    cluster = RayCluster(nodes.address, num_cpus=0, place=workplace)
+    cluster.close()
+    assert signal.getsignal(signal.SIGTERM) == handler
