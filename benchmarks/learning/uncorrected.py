@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from townlet_runtime import Collector, training
+from townlet_runtime import Collector
 from townlet_runtime.cli import main
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
@@ -35,7 +35,7 @@ class UncorrectedCollector(Collector):
 
 
 if __name__ == "__main__":
-    training.Collector = UncorrectedCollector
+    training_worlds.Collector = UncorrectedCollector
     code = main(sys.argv[1:])
     if not UncorrectedCollector.collections:
         raise SystemExit("the command collected by another class: this run was corrected")

@@ -12,7 +12,7 @@ import pytest
 import walk
 from walk import CONTROLLER, SMALL
 
-from townlet_runtime import training
+from townlet_runtime import training_worlds
 from townlet_runtime.cli import main
 from townlet_runtime.core.rollouts import Collector
 from townlet_training import WALL_TIME_KEYS
@@ -62,7 +62,7 @@ def broken(
 ) -> int | None:
     """Begin a run that ends at the beginning of a collection; the exit code, None where it was killed."""
     with monkeypatch.context() as patch:
-        patch.setattr(training, "Collector", BreaksAfter)
+        patch.setattr(training_worlds, "Collector", BreaksAfter)
         patch.setattr(BreaksAfter, "left", collections)
         patch.setattr(BreaksAfter, "number", number)
         try:

@@ -182,7 +182,7 @@ def test_a_run_whose_workers_are_killed_comes_to_the_same(
 
     def collect(self: PooledCollector, *asked: Any, **more: Any) -> Collected:
         (pool,) = begun
-        (link, *_) = pool._links.values()
+        (link, *_) = pool.links()
         if len(kills) < 4:
             os.kill(link.pid, signal.SIGKILL)
             kills.append(link.pid)

@@ -125,7 +125,7 @@ def test_workers_that_are_killed_at_any_moment_change_nothing(seed: int) -> None
 
         def kill() -> None:
             while not done.wait(moments.uniform(0.05, 0.4)):
-                links = list(pooled._pool._links.values())
+                links = pooled._pool.links()
                 os.kill(links[moments.integers(len(links))].pid, signal.SIGKILL)
                 # A worker that never gets to its first answer is one that cannot be begun.
                 if done.wait(1.5):
@@ -243,7 +243,7 @@ from test_workers_collecting import FOUR, TICKS, collecting
 with collecting(2) as pooled:
     pooled.collect(policy(0), num_ticks=TICKS, ratio=0.5)
     pool = pooled._pool
-    print(*[link.pid for link in pool._links.values()], *[one.name for one in pool._memories], flush=True)
+    print(*[link.pid for link in pool.links()], *[one.name for one in pool._memories], flush=True)
     time.sleep(600)
 """
 

@@ -67,6 +67,11 @@ class WorkerPool:
         for thread in self._threads:
             thread.start()
 
+    def links(self) -> list[Link]:
+        """Return the ways to the workers that were begun last, of every place that has one."""
+        with self._changed:
+            return list(self._links.values())
+
     def new_memory(self) -> SharedMemory | None:
         """Share memory with the workers until the pool is closed; None where they are elsewhere."""
         if not self._shares_memory:
