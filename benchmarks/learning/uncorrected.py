@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from townlet_runtime import Collector
+from townlet_runtime import Collector, training_worlds
 from townlet_runtime.cli import main
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
