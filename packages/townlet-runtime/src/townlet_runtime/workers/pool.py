@@ -164,6 +164,9 @@ class WorkerPool:
         except LinkError:
             link.close()
             raise
+        except Exception as error:
+            link.close()
+            raise LinkError(f"its first answer is none: {type(error).__name__}: {error}") from error
         if "refused" in message:
             link.close()
             raise Refused(message["refused"])
@@ -177,6 +180,8 @@ class WorkerPool:
             if self._is_refused:
                 log.warning("this process does alone what it can, for no worker can do anything: %s", reason)
                 self._waiting = self._left(self._waiting)
+            else:
+                log.warning("one worker less than %d: %s", self.size, reason)
 
     def _left(self, tasks: Sequence[Task[Any]]) -> list[Task[Any]]:
         """Tasks that can be taken, of a pool without a worker; the others have failed."""
@@ -202,11 +207,12 @@ class WorkerPool:
                 sent = b"" if known == policies.digest else policies.data
             try:
                 message, arrays = link.ask(request, (sent, data), memory=task.memory, timeout_s=self._timeout_s)
-            except LinkError as error:
+            except Exception as error:  # a link that is broken in any way is not asked again
+                said = str(error) if isinstance(error, LinkError) else f"{type(error).__name__}: {error}"
                 if not self._closed:
                     self.replaced += 1
-                    log.warning("a worker is replaced: %s, while %s", error, task.words)
-                self._failed(task, worker, WorkerError(f"{error}, while {task.words}"))
+                    log.warning("a worker is replaced: %s, while %s", said, task.words)
+                self._failed(task, worker, WorkerError(f"{said}, while {task.words}"))
                 return
             if policies is not None:
                 known = policies.digest if message.get("policies") == policies.digest else None
