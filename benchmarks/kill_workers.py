@@ -29,6 +29,7 @@ from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.evaluation.interfaces import Collected
 
 ASKED: Message = {"world": "town", "num_worlds": 16, "unit_worlds": 4, "ticks": 256}
+NODES = 4
 HANGS_S = 3.0
 """After which a worker that was stopped is replaced."""
 
@@ -45,7 +46,14 @@ def collected(own: Any) -> tuple[str, float]:
     return digest(found), time.perf_counter() - begun
 
 
-def tried(name: str, pool: WorkerPool, end_one: Callable[[], None], moments: int) -> None:
+def tried(
+    name: str,
+    pool: WorkerPool,
+    end_one: Callable[[], None],
+    moments: int,
+    *,
+    prepare: Callable[[], object] = lambda: None,
+) -> None:
     """Collect as often as there are moments, end something within each, and print what came of it."""
     own = units(ASKED)
     alone = DividedCollector(own, [collector(ASKED, unit) for unit in own])
@@ -56,6 +64,7 @@ def tried(name: str, pool: WorkerPool, end_one: Callable[[], None], moments: int
     equal_before = [found for found, _ in usual] == expected
     usual_s = statistics.median(seconds for _, seconds in usual[1:])
     for _ in range(moments):
+        prepare()
         ends = threading.Timer(chance.uniform(0.0, usual_s), end_one)
         ends.start()
         found, seconds = collected(pooled)
@@ -85,7 +94,7 @@ def on_nodes(moments: int) -> None:
     from townlet_runtime.workers.ray_cluster import RayCluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    there = [nodes.add_node(num_cpus=1) for _ in range(4)]
+    there = [nodes.add_node(num_cpus=1) for _ in range(NODES)]
     cluster = RayCluster(nodes.address, num_cpus=0, place=workplace)
     pool = WorkerPool(lambda place: cluster.link(), 2, ASKED, timeout_s=120.0, shares_memory=False)
     own = ray._private.worker.global_worker.node._raylet_socket_name
@@ -95,10 +104,13 @@ def on_nodes(moments: int) -> None:
         node = chance.choice([each for each in there if each._raylet_socket_name != own])
         there.remove(node)
         nodes.remove_node(node, allow_graceful=False)
-        there.append(nodes.add_node(num_cpus=1))
+
+    def add_one() -> None:
+        if len(there) < NODES:  # in the main thread, where Ray asks for signals
+            there.append(nodes.add_node(num_cpus=1))
 
     try:
-        tried("a node", pool, end_one, moments)
+        tried("a node", pool, end_one, moments, prepare=add_one)
     finally:
         pool.close()
         cluster.close()

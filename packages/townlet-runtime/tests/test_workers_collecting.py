@@ -215,6 +215,14 @@ def test_no_two_units_live_the_same_life() -> None:
     assert len(lives) == 4
 
 
+def test_a_collection_waits_for_no_episode_to_end() -> None:
+    assert CONFIG.episode_ticks > TICKS
+    with collecting(2) as pooled:
+        batch = pooled.collect(policy(0), num_ticks=TICKS, ratio=0.5).batches[AGENTS]
+    assert np.count_nonzero(~(batch.terminated | batch.truncated)) > 0
+    assert batch.ticks.max() == TICKS - 1 and set(batch.worlds.tolist()) == set(range(8))
+
+
 def test_the_only_unit_of_a_run_is_the_run() -> None:
     (unit,) = units_of(4, unit_worlds=None, seed=3)
     assert unit == Unit(index=0, count=1, num_worlds=4, seed=3) and unit.draws_seed == 3

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,46 @@ def test_a_signal_reaches_the_process_of_the_run_as_before(nodes: Any) -> None:
     cluster = RayCluster(nodes.address, num_cpus=0, place=workplace)
     cluster.close()
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+_OWNER = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import ray, strategies, worker_worlds
+from test_workers_ray import pool_on, rounds
+from townlet_runtime.workers.ray_cluster import RayCluster
+for module in (worker_worlds, strategies):
+    ray.cloudpickle.register_pickle_by_value(module)
+pool = pool_on(RayCluster({address!r}, num_cpus=0, place=worker_worlds.workplace), 2)
+rounds(pool, 1)
+print("collected", flush=True)
+time.sleep(600)
+"""
+
+
+def actors() -> list[Path]:
+    """The processes of actors on this machine."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [place] if (place / "cmdline").read_bytes().startswith(b"ray::RayActor") else []
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_actors_end_with_the_process_that_owns_them(nodes: Any) -> None:
+    before = actors()
+    program = _OWNER.format(folder=str(Path(__file__).parent), address=nodes.address)
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert any(line.strip() == "collected" for line in owner.stdout)
+    begun = [each for each in actors() if each not in before]
+    assert len(begun) == 2
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 60.0
+    while any(each.exists() for each in begun) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [each for each in begun if each.exists()]
