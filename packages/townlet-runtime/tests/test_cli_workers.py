@@ -145,7 +145,7 @@ def test_a_signal_ends_both_processes_while_the_second_one_plays(tmp_path: Path,
         time.sleep(0.05)
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
     (other,) = [child for task in tasks for child in task.read_text().split()]
-    assert b"townlet_runtime.cli.training.workers" in Path(f"/proc/{other}/cmdline").read_bytes()
+    assert b"townlet_runtime.cli.training.worker\0" in Path(f"/proc/{other}/cmdline").read_bytes()
     process.send_signal(number)
     out, err = process.communicate(timeout=MAX_SECONDS)
     assert process.returncode == code, err

@@ -202,6 +202,18 @@ def test_what_is_decided_before_the_process_has_ended_stays_decided(tmp_path: Pa
         assert teacher.state()["phase"] == "idle"
 
 
+def test_the_next_lesson_waits_for_no_process_that_has_said_what_came_of_it(tmp_path: Path) -> None:
+    with taught(tmp_path, READY + "import time\ntime.sleep(600)\n") as (page, teacher, stage):
+        show(page, stage)
+        assert page.ask("teach", method="bc")["ok"]
+        page.until(lambda: phase(page) == "ready")
+        first = teacher._background
+        assert first is not None and is_there(first.pid)
+        assert page.ask("teach", method="dagger")["ok"]
+        assert not is_there(first.pid) and teacher._background is not first
+        page.until(lambda: page.last["state"]["teach"]["method"] == "dagger" and phase(page) == "ready")
+
+
 def test_what_the_registry_holds_back_does_not_act_and_a_wrong_digest_is_refused(tmp_path: Path) -> None:
     with taught(tmp_path, READY) as (page, _, stage):
         show(page, stage)

@@ -32,6 +32,7 @@ NODES = 4
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A cluster of nodes with one CPU each, beside a head that has none."""
+    os.environ["RAY_TMPDIR"] = "/tmp"  # paths of its sockets have to be short
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -99,7 +99,7 @@ class RayCluster:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             self.ray.init(**where, **quiet, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise WorkerError(f"expected a cluster of Ray at {address}: {error}") from error
         signal.signal(signal.SIGTERM, handler)  # which Ray takes for itself
         self._actor: Any = self.ray.remote(RayActor).options(**_OF_ACTORS, runtime_env=SURROUNDINGS)

@@ -28,6 +28,7 @@ SHOWN, HELD_OUT, RUN, LOG = "shown.npz", "held-out.npz", "run", "lesson.log"
 """In the folder of a lesson: the steps, the run, and what the process says beside its answers."""
 REGISTRY, NOVICE = "registry", "script"
 """Beside the lessons: their registry, and the run of a clone of the script that lessons begin with."""
+_LEARNING = ("training", "judging")
 _WAIT_S = 60.0
 """Longest wait for the world, which does what is asked between two ticks."""
 
@@ -112,6 +113,7 @@ class Teacher:
             SimulationError: if a lesson is being learned, or too little was shown.
             ArtifactError: if the lesson cannot be written.
         """
+        self._end_what_is_done()
         with self._lock:
             if self._background is not None or self._closed:
                 raise SimulationError("a lesson is being learned: stop it, or wait until it is done")
@@ -133,6 +135,15 @@ class Teacher:
             self._background = Background(
                 self._school.command, order, log=folder / LOG, on_message=self._take, on_end=self._end
             )
+
+    def _end_what_is_done(self) -> None:
+        """End the process of a lesson that has said what came of it: it may take its time to go."""
+        with self._lock:
+            if self._state.phase in _LEARNING:
+                return
+            done, self._background = self._background, None
+        if done is not None:
+            done.stop()
 
     def _write(self, found: Demonstrations) -> Path:
         folder = self._school.folder / f"lesson-{self._lessons}"
@@ -220,7 +231,7 @@ class Teacher:
             if self._background is None:
                 return
             self._background = None
-            if self._state.phase in ("training", "judging"):  # else it has said what came of it
+            if self._state.phase in _LEARNING:  # else it has said what came of it
                 line = last_line or f"its process ended with exit code {code}"
                 self._set(replace(self._state, phase="failed", progress=None, line=line))
 
