@@ -1,11 +1,14 @@
-"""Commands with more options than they write down: each group of options is declared once."""
+"""Commands with more options than they write down: each group of options is declared once. And a kind of option."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
+
+import typer
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -65,3 +68,18 @@ def with_options(
         return described(command, [*parameters_of(function, without=name), *added])
 
     return decorate
+
+
+def number(low: float, high: float) -> Callable[[str | float], float]:
+    """Return a parser of numbers in [low, high]; NaN, which no range of typer's refuses, is none of them."""
+
+    def parse(text: str | float) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise typer.BadParameter(f"expected a number from {low:g} to {high:g}, got {text}")
+        return value
+
+    return parse

@@ -9,6 +9,7 @@ import typer
 
 from townlet_runtime.cli.options import MAX_SEED, whole_number
 from townlet_runtime.cli.running.live_options import Port
+from townlet_runtime.cli.signatures import number
 from townlet_runtime.cli.start import with_console
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ ServeSeed = Annotated[int, typer.Option(parser=whole_number(0, MAX_SEED), metava
 MaxAgents = Annotated[int, typer.Option(min=1, max=MAX_AGENTS, metavar="N", help="Of one question.")]
 IdleTimeout = Annotated[
     float,
-    typer.Option(min=0.1, max=MAX_IDLE_S, metavar="S", help="Seconds of silence after which a connection is closed."),
+    typer.Option(
+        parser=number(0.1, MAX_IDLE_S), metavar="S", help="Seconds of silence after which a connection is closed."
+    ),
 ]
 TokenFile = Annotated[
     Path | None,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from townlet_runtime.cli.completion import metrics_sinks
-from townlet_runtime.cli.options import finite_number, whole_number
-from townlet_runtime.cli.signatures import Command, option, with_options
+from townlet_runtime.cli.options import whole_number
+from townlet_runtime.cli.signatures import Command, number, option, with_options
 from townlet_runtime.cli.threads import AUTO_THREADS, MAX_PROCESSES, MAX_THREADS
 
 if TYPE_CHECKING:
@@ -37,13 +37,6 @@ class DeviceName(StrEnum):
 def number_of_threads(text: str) -> int:
     """Parse `auto`, which is `AUTO_THREADS`, or a whole number."""
     return AUTO_THREADS if text == "auto" else whole_number(1, MAX_THREADS)(text)
-
-
-def _seconds(text: str | float) -> float:
-    value = finite_number(str(text))
-    if value < 1.0:
-        raise typer.BadParameter(f"expected a second at least, got {text}")
-    return value
 
 
 Threads = Annotated[
@@ -87,7 +80,7 @@ Ray = Annotated[
 WorkerTimeout = Annotated[
     float,
     typer.Option(
-        parser=_seconds,
+        parser=number(1.0, 1e6),
         metavar="SECONDS",
         help="A worker that takes longer for a unit counts as hung, and is replaced.",
     ),
