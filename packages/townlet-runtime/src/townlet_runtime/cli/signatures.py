@@ -1,4 +1,4 @@
-"""Commands with more options than they write down: each group of options is declared once. And a kind of option."""
+"""Groups of options that several commands share, each declared once, and the parser of numbers within a range."""
 
 from __future__ import annotations
 
