@@ -19,6 +19,8 @@ from townlet_runtime.errors import SimulationError, WorkerError
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor
+from townlet_runtime.workers.blocks import Arrays
+from townlet_runtime.workers.collected import CollectionReader
 from townlet_runtime.workers.collecting import PooledCollector
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.pool import MAX_ATTEMPTS, WorkerPool
@@ -113,6 +115,23 @@ def test_a_unit_that_fails_everywhere_ends_the_run_with_its_name_and_the_first_e
         said = r"an order to raise: 1-raise-0 \(in a worker process, where unit 1 \(worlds 2 to 3\) was stepped, coll"
         with pytest.raises(WorkerError, match=said):
             pooled.collect(policy(0), num_ticks=TICKS, ratio=0.5)
+
+
+def test_an_answer_that_cannot_be_read_leaves_the_unit_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, broken = CollectionReader.read, [True, True]
+
+    def once_broken(self: CollectionReader, message: Message, arrays: Arrays) -> Collected:
+        if broken:
+            broken.pop()
+            raise KeyError("no such array")
+        return read(self, message, arrays)
+
+    monkeypatch.setattr(CollectionReader, "read", once_broken)
+    with collecting(2) as pooled:
+        found = [
+            content(pooled.collect(policy(number), num_ticks=TICKS, ratio=0.2 + 0.1 * number)) for number in range(2)
+        ]
+    assert not broken and found == alone(2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")

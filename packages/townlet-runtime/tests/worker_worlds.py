@@ -146,7 +146,7 @@ def pool_of(size: int, worlds: Message = WORLDS, *, timeout_s: float = 300.0) ->
 
 def wait_until_played(task: WaveTask, pool: WorkerPool) -> None:
     """Wait until a worker has been asked for a wave."""
-    while pool.waits(task):
+    while task in pool._waiting:
         time.sleep(0.01)
 
 

@@ -93,11 +93,6 @@ class WorkerPool:
         with self._changed:
             self._waiting.sort(key=lambda task: task not in tasks)
 
-    def waits(self, task: Task[Any]) -> bool:
-        """Whether no worker has begun a task."""
-        with self._changed:
-            return task in self._waiting
-
     def take(self, tasks: Sequence[_T]) -> _T | None:
         """Take the last of `tasks` that has not begun, to do it in this process; None where all have."""
         with self._changed:
@@ -221,8 +216,8 @@ class WorkerPool:
                 continue
             try:
                 found = task.answered(worker, message, arrays)
-            except Exception as error:  # of a broken answer; whoever waits is told
-                task.done.set_exception(error)
+            except Exception as error:  # of a broken answer
+                self._failed(task, worker, WorkerError(f"an answer is none: {error!r} ({task.words})"))
                 continue
             task.done.set_result(found)
 

@@ -262,11 +262,13 @@ class UnitTask(Task[UnitDone]):
             message: the answer.
             arrays: that belong to it.
         """
-        at = self.at
         own = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
-        at.state = StateBlock.of(own) if message["saved"] else None
-        at.rounds, at.home = at.rounds + bool(self.num_ticks), worker
-        return UnitDone(self._collected(message, arrays) if self.num_ticks else None, at.state)
+        state = StateBlock.of(own) if message["saved"] else None
+        collected = self._collected(message, arrays) if self.num_ticks else None
+        # Not before: an answer that cannot be read leaves the unit where it was.
+        at = self.at
+        at.state, at.rounds, at.home = state, at.rounds + bool(self.num_ticks), worker
+        return UnitDone(collected, state)
 
     def failed(self, worker: WorkerName, error: WorkerError | EnvironmentFaultError) -> None:
         super().failed(worker, error)

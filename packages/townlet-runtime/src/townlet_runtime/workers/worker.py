@@ -164,6 +164,8 @@ def answer_requests(requests: IO[bytes], answers: IO[bytes], place: Callable[[Me
 
     def listen() -> None:
         while (one := read_message(requests)) is not None:
+            if (shared := one[0]["memory"]) is not None:
+                memories.add(shared)
             asked.put(one)
         # Whoever asked has gone: nobody waits for an answer, or removes what was shared.
         for name in memories:
@@ -189,9 +191,7 @@ def answer_requests(requests: IO[bytes], answers: IO[bytes], place: Callable[[Me
                 answer = {"ready": True}
             except Exception as error:  # whoever asked goes on without it
                 answer = {"refused": f"{type(error).__name__}: {error}"}
-        if (name := message["memory"]) is not None:
-            memories.add(name)
-        _answer(answers, answer, arrays, name)
+        _answer(answers, answer, arrays, message["memory"])
         idle.set()
     if worker is not None:
         worker.close()
