@@ -1,6 +1,7 @@
 """The rows of a run, and the worlds that a resumed run goes on with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,26 @@ def test_steps_and_ratio_are_counted() -> None:
     for _ in range(2):
         experience.collect(counted, None, num_ticks=5, ratios=[0.25])
     assert (counted.env_steps, counted.agent_steps, counted.ratio) == (20, 20, 0.25)
+
+
+def test_a_collector_that_cannot_begin_ahead_is_refused_where_it_is_asked_to() -> None:
+    experience = RunExperience(CorridorCollector(2, seed=7), run_dir=RUN_DIR)
+    with pytest.raises(ConfigError, match="`collect_ahead` needs a collector that can, got CorridorCollector"):
+        experience.collect(state(), None, num_ticks=5, ratios=[0.0, 0.5])
+
+
+def test_a_collection_that_began_earlier_has_the_ratio_that_it_began_with() -> None:
+    class Ahead(CorridorCollector):
+        max_ahead = 1
+
+        def collect(self, actors, *, num_ticks, ratio, ahead=()):
+            assert list(ahead) == [0.75]
+            return replace(super().collect(actors, num_ticks=num_ticks, ratio=ratio), policy_age=1, ratio=0.125)
+
+    counted = state()
+    experience = RunExperience(Ahead(2, seed=7), run_dir=RUN_DIR)
+    assert experience.collect(counted, None, num_ticks=5, ratios=[0.5, 0.75]).policy_age == 1
+    assert counted.ratio == 0.125
 
 
 def test_a_collector_of_fewer_worlds_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from townlet_training.errors import ResumeError, TrainingError
+from townlet_training.errors import ConfigError, ResumeError, TrainingError
 from townlet_training.run.checkpoint import Checkpoint, SavedWorlds
 from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation.interfaces import Actor, AheadCollector, Collected, Collector
@@ -53,7 +53,7 @@ class RunExperience:
             The rows of all agent groups.
 
         Raises:
-            ConfigError: if the collector does not have the configured worlds and groups.
+            ConfigError: if the collector does not have the configured worlds and groups, or cannot begin ahead.
             ResumeError: if the run was resumed, but its worlds could not be saved.
             TrainingError: if the run has no world.
         """
@@ -65,9 +65,11 @@ class RunExperience:
             self._collector.restore(self._resumed.worlds)
             self._resumed = None
         ratio, *ahead = ratios
-        if isinstance(self._collector, AheadCollector):
+        if not ahead:
+            collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
+        elif isinstance(self._collector, AheadCollector):
             collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio, ahead=ahead)
         else:
-            collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
+            raise ConfigError(f"`collect_ahead` needs a collector that can, got {type(self._collector).__name__}")
         state.count_collection(collected, num_ticks=num_ticks, ratio=ratio)
         return collected

@@ -288,7 +288,7 @@ class TrainingState:
         Args:
             collected: of all agent groups.
             num_ticks: that were asked of every world.
-            ratio: share of decisions that was given to the policy.
+            ratio: share of decisions that was asked for; a collection that began earlier says what it had.
 
         Raises:
             ConfigError: if the collector does not have the configured worlds and groups.
@@ -305,7 +305,7 @@ class TrainingState:
             )
         self.env_steps += collected.env_steps
         self.agent_steps += collected.agent_steps
-        self.ratio = ratio
+        self.ratio = ratio if collected.ratio is None else collected.ratio
 
     def count_update(self, updates: Mapping[str, PPOUpdate]) -> None:
         """Count an update of the plan; `updates` are those of the groups that learned something."""
