@@ -8,6 +8,8 @@ import stat
 import sys
 from pathlib import Path
 
+from townlet_runtime.workers.threads import THREAD_VARIABLES
+
 BEGUN = "begun.json"
 """As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""
 MAX_THREADS = 1024
@@ -15,12 +17,11 @@ MAX_PROCESSES = 2
 AUTO_THREADS = 0
 """Stands for a measurement."""
 _MAX_BYTES = 1 << 20
-_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def limit_threads() -> None:
     """Let numpy compute with one thread: its products are small. The learners have a number of their own."""
-    for name in _VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = "1"
 
 

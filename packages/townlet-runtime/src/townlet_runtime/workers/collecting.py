@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +116,7 @@ class PooledCollector:
         age = self._taken - first.begun
         self._taken += 1
         parts = [one.collected for one in done if one.collected is not None]
-        return joined_units(parts, self._units, self._specs, policy_age=age, ratio=first.ratio)
+        return replace(joined_units(parts, self._units, self._specs), policy_age=age, ratio=first.ratio)
 
     def _pack(self, actors: Mapping[str, AnyActor]) -> Packed:
         data = self._packed(actors)

@@ -15,9 +15,8 @@ from townlet_runtime.errors import WorkerError
 from townlet_runtime.workers.blocks import Arrays, arrays_in
 from townlet_runtime.workers.memory import SharedMemory
 from townlet_runtime.workers.messages import Message, read_message, write_message
+from townlet_runtime.workers.threads import THREAD_VARIABLES
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""Of the libraries that numpy computes with. A worker has one thread of each: its products are small."""
 _PATIENCE_S = 10.0
 """Given to a process whose output has ended, to end too."""
 

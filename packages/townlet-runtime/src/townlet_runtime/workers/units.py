@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,16 +83,13 @@ def units_of(num_worlds: int, *, unit_worlds: int | None, seed: int) -> list[Uni
     return [Unit(index=index, count=count, num_worlds=size, seed=seed) for index in range(count)]
 
 
-def joined_units(
-    parts: Sequence[Collected], units: Sequence[Unit], specs: Mapping[str, SimulationSpec], **of_policy: Any
-) -> Collected:
+def joined_units(parts: Sequence[Collected], units: Sequence[Unit], specs: Mapping[str, SimulationSpec]) -> Collected:
     """Put what units collected one after the other; their worlds get their numbers in the run.
 
     Args:
         parts: of each unit, collected with the same policy.
         units: in the order of their index.
         specs: of the worlds, by group.
-        of_policy: what `Collected` says of the policy.
     """
     batches = {
         group: TrajectoryBatch.concatenate(
@@ -109,7 +106,6 @@ def joined_units(
         vetoes=sum(part.vetoes for part in parts),
         env_steps=sum(part.env_steps for part in parts),
         agent_steps=sum(part.agent_steps for part in parts),
-        **of_policy,
     )
 
 

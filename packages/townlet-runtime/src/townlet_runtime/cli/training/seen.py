@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from townlet_runtime.cli.console import CommandError, Console, StopFlag, one_line, stop_on_signals
 from townlet_runtime.cli.reports.following import Tail
-from townlet_runtime.cli.running.page import imports_of_live
+from townlet_runtime.cli.running.page import import_server
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.runs.directory import METRICS
 from townlet_trajectory.evaluation.results import SCRIPTED, RunSummary
@@ -166,7 +166,7 @@ def seen_live(plan: TrainPlan, console: Console, *, has_world: bool) -> Iterator
         return
     if not has_world:
         raise CommandError("--live: shows a world, and this run has none that its data fits; name one with --env")
-    imports_of_live()
+    import_server()
     from townlet_runtime.live.desk import Desk
     from townlet_runtime.live.hub import Hub
     from townlet_runtime.live.serve import served

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds
@@ -46,10 +46,10 @@ def workplace(message: Message) -> Workplace:
     with closing(worlds.make(1)) as one:
         specs = one.specs
     bridge, units = worlds.bridge(specs), units_of_run(training)
+    sizes = state_sizes(policy_specs(specs, training.network), training.network)
 
     def begun(index: int) -> OwnWorlds:
         made = worlds.make(units[index].num_worlds)
-        sizes = state_sizes(policy_specs(specs, training.network), training.network)
         try:
             collector = unit_collector(training, made, bridge, sizes, unit=units[index])
         except BaseException:
@@ -75,8 +75,7 @@ def main() -> None:
     # What an environment prints must not get among the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    requests: Any = sys.stdin.buffer
-    answer_requests(requests, answers, workplace)
+    answer_requests(sys.stdin.buffer, answers, workplace)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,11 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
     opposed = [group for group, one in training.groups.items() if one.policy != "learn"]
     if plan.ray is not None and not plan.workers:
         raise CommandError(f"--ray {plan.ray}: say with --workers how many workers the cluster is to have")
+    asked = f"--workers {plan.workers}" if plan.workers else f"training.collect_ahead={training.collect_ahead}"
     if count and plan.environment is None:
-        raise CommandError(f"--workers {count}: the run has no world to collect in")
+        raise CommandError(f"{asked}: the run has no world to collect in")
     if count and opposed:
-        raise CommandError(f"--workers {count}: the run has opponents of {', '.join(opposed)}, and workers have none")
+        raise CommandError(f"{asked}: the run has opponents of {', '.join(opposed)}, and workers have none")
     size = count or (0 if opposed or plan.environment is None else _players(plan, training))
     if not size:
         return None
