@@ -133,8 +133,8 @@ def test_an_audit_names_what_is_not_listed() -> None:
     with pytest.raises(RuntimeError):
         break_off("memory://town", "b")
     assert open_shards("memory://town").unfinished == ()
-    fsspec.filesystem("memory").pipe_file("/town/parts/c/begun.json", b"{}")
-    fsspec.filesystem("memory").pipe_file("/town/parts/a/mine", b"{}")
+    fsspec.filesystem("memory").pipe_file("memory://town/parts/c/begun.json", b"{}")
+    fsspec.filesystem("memory").pipe_file("memory://town/parts/a/mine", b"{}")
     with pytest.warns(UserWarning, match="1 of its parts have no manifest and are not read: c;"):
         found = [(f.severity, f.code, f.entry) for f in audit_dataset("memory://town").findings]
     assert (Severity.WARN, "unfinished-part", "parts/c") in found

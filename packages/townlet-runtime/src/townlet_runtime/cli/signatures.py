@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 import typer
+
+from townlet_runtime.cli.options import finite_number
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -74,10 +75,7 @@ def number(low: float, high: float) -> Callable[[str | float], float]:
     """Return a parser of numbers in [low, high]; NaN, which no range of typer's refuses, is none of them."""
 
     def parse(text: str | float) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = finite_number(str(text))
         if not low <= value <= high:
             raise typer.BadParameter(f"expected a number from {low:g} to {high:g}, got {text}")
         return value

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, finite_number, whole_number
+from townlet_runtime.cli.signatures import number
 
 
 class LabelName(StrEnum):
@@ -91,7 +92,9 @@ FinalValue = Annotated[
     ),
 ]
 SplitTarget = Annotated[str, typer.Option("--output", metavar="DIR", help="Folder to write `train` and `held-out` to.")]
-Fraction = Annotated[float, typer.Option(min=0.0, max=1.0, metavar="F", help="Share of the episodes to hold out.")]
+Fraction = Annotated[
+    float, typer.Option(parser=number(0.0, 1.0), metavar="F", help="Share of the episodes to hold out.")
+]
 SplitSeed = Annotated[int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Seed of the split.")]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import ENVIRONMENT_FAILED, Console, one_line, stop_on_signals
 from townlet_runtime.cli.recording import MAX_ROWS
-from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
+from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, import_server, warn_of_network
 from townlet_runtime.cli.running.school import require_training, school_of
 from townlet_runtime.cli.running.setup import PreparedWorld, RunOptions, prepared, record_world, require_shares
 from townlet_runtime.errors import TownletError
@@ -39,7 +39,7 @@ def serve_live(options: RunOptions, page: LiveOptions, teach: Path | None, conso
         ConfigError: if nobody can listen at the address, or the world or policy does not fit.
     """
     require_shares(options)
-    imports_of_live()
+    import_server()
     from townlet_runtime.live.hub import Hub
     from townlet_runtime.live.serve import served
     from townlet_runtime.live.stage import Stage

@@ -21,7 +21,7 @@ class LiveOptions:
     opens: bool
 
 
-def imports_of_live(module: str = "townlet_runtime.live.serve", *, what: str = "a page") -> None:
+def import_server(module: str = "townlet_runtime.live.serve", *, what: str = "a page") -> None:
     """Import a server.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 
 from townlet_behavior import BehaviorError
 from townlet_runtime.cli.console import CommandError, Console, one_line, stop_on_signals
-from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, imports_of_live, warn_of_network
+from townlet_runtime.cli.running.page import DEFAULT_SPEED, LiveOptions, import_server, warn_of_network
 from townlet_runtime.cli.world_options import WorldOptions, is_world_code
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config, config_from
@@ -89,7 +89,7 @@ def serve_replay(options: ReplayOptions, page: LiveOptions, console: Console) ->
         ArtifactError: if the record cannot be read.
         ConfigError: if it is too large or empty, or nobody can listen at the address.
     """
-    imports_of_live()
+    import_server()
     from townlet_runtime.live.hub import Hub
     from townlet_runtime.live.replay import ReplayDesk
     from townlet_runtime.live.serve import served

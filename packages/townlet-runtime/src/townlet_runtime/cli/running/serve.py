@@ -10,7 +10,7 @@ from pathlib import Path
 
 from townlet_runtime.cli.console import CommandError, Console, stop_on_signals
 from townlet_runtime.cli.named_policy import load_policy
-from townlet_runtime.cli.running.page import imports_of_live, warn_of_network
+from townlet_runtime.cli.running.page import import_server, warn_of_network
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.storage.paths import read_named
 
@@ -55,7 +55,7 @@ def serve_policy(options: ServeOptions, console: Console) -> int:
         ConfigError: if nobody can listen at the address.
         CommandError: if the token or an origin is none, or the server ends by itself.
     """
-    imports_of_live("townlet_runtime.serving.serve", what="a served policy")
+    import_server("townlet_runtime.serving.serve", what="a served policy")
     from townlet_runtime.serving.serve import serving
     from townlet_runtime.serving.served import Served
 
