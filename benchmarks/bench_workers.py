@@ -80,15 +80,16 @@ def workplace(asked: Message) -> Workplace:
     )
 
 
-def seconds_of(own: Any, asked: Message, rounds: int) -> float:
-    """Median time of a collection, after one that begins the worlds."""
-    actors, times = policies(asked), list[float]()
+def seconds_of(own: Any, asked: Message, rounds: int) -> tuple[float, float]:
+    """Median time of a collection, after one that begins the worlds, and how long this process computed in it."""
+    actors, times = policies(asked), list[tuple[float, float]]()
     for number in range(rounds + 1):
-        begun = time.perf_counter()
+        begun, computed = time.perf_counter(), time.process_time()
         own.collect(actors, num_ticks=asked["ticks"], ratio=1.0)
         if number:
-            times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+            times.append((time.perf_counter() - begun, time.process_time() - computed))
+    whole, here = (statistics.median(each) for each in zip(*times, strict=True))
+    return whole, here
 
 
 def pool(asked: Message, size: int, *, timeout_s: float = 600.0) -> WorkerPool:
@@ -96,7 +97,7 @@ def pool(asked: Message, size: int, *, timeout_s: float = 600.0) -> WorkerPool:
     return WorkerPool(lambda place: ProcessLink(command), size, asked, timeout_s=timeout_s)
 
 
-def measured(asked: Message, workers: int, rounds: int) -> float:
+def measured(asked: Message, workers: int, rounds: int) -> tuple[float, float]:
     if not workers:
         own = units(asked)
         return seconds_of(DividedCollector(own, [collector(asked, unit) for unit in own]), asked, rounds)
@@ -115,7 +116,7 @@ def rates(name: str, ticks: int, rounds: int) -> None:
     times: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for _ in range(3):
         for workers, found in times.items():
-            found.append(measured(asked, workers, rounds))
+            found.append(measured(asked, workers, rounds)[0])
     alone = statistics.median(times[0])
     for workers, found in times.items():
         seconds = statistics.median(found)
@@ -125,35 +126,40 @@ def rates(name: str, ticks: int, rounds: int) -> None:
 
 
 def costs(rounds: int) -> None:
-    """Print what a unit costs beside its steps, by its size: one worker beside one process, in turns."""
+    """Print what a unit costs beside its steps, by its size: one worker beside one process, in turns.
+
+    `more_ms` is the difference in time; `here_ms` what the process of the run computes for a unit that a worker steps.
+    """
     for ticks in (16, 64, 256, 1024):
         asked: Message = {"world": "town", "num_worlds": 4, "unit_worlds": 4, "ticks": ticks}
         pairs = [(measured(asked, 0, rounds), measured(asked, 1, rounds)) for _ in range(3)]
-        alone, apart = (statistics.median(each) for each in zip(*pairs, strict=True))
+        alone, apart = (statistics.median(each) for each in zip(*((a[0], b[0]) for a, b in pairs), strict=True))
+        here = statistics.median(apart[1] for _, apart in pairs)
         own = collector(asked, units(asked)[0]).collect(policies(asked), num_ticks=ticks, ratio=1.0)
         rows = next(iter(own.batches.values()))
         size = sum(array.nbytes for array in (*rows.observations.values(), *rows.columns.values()))
         line = {"benchmark": "workers", "name": "a unit", "ticks": ticks, "rows": rows.num_steps, "bytes": size}
-        print(
-            json.dumps({**line, "alone_ms": round(1e3 * alone, 1), "more_ms": round(1e3 * (apart - alone), 1)}),
-            flush=True,
-        )
+        found = {"alone_ms": alone, "more_ms": apart - alone, "here_ms": here}
+        print(json.dumps({**line, **{name: round(1e3 * seconds, 1) for name, seconds in found.items()}}), flush=True)
 
 
 def model(step_ms: float, unit_ms: float, learn_ms: float) -> None:
     """Print the rate of a run by a model of measured costs.
 
-        seconds of an update = learn + max(ceil(U / N) (w + u), U u)
+        seconds of an update = U l + max(ceil(U / N) (w + u), U u)
 
-    U = 2 N units of 4 worlds and 128 ticks, stepped in w, each of which costs u more, in the process of the run.
+    U = 2 N units of 4 worlds and 128 ticks: a worker steps one in w, and the process of the run computes u for it (here
+    it is taken to wait meanwhile), and l to learn from it. Ahead, a run waits for the longer of the two: U (l + u), or
+    the collection.
     """
     for cores in (1, 2, 16, 64, 256):
         count = 2 * cores
-        stepped = 4 * 128 * step_ms
-        seconds = 1e-3 * (learn_ms * count + max(math.ceil(count / cores) * (stepped + unit_ms), count * unit_ms))
-        rate = round(count * 4 * 128 / seconds)
-        line = {"benchmark": "workers", "name": "model", "cores": cores, "step_ms": step_ms, "learn_ms": learn_ms}
-        print(json.dumps({**line, "env_steps_per_s": rate}), flush=True)
+        learnt, merged = count * learn_ms, count * unit_ms
+        collected = max(math.ceil(count / cores) * (4 * 128 * step_ms + unit_ms), merged)
+        line = {"benchmark": "workers", "name": "model", "cores": cores, "costs_ms": [step_ms, unit_ms, learn_ms]}
+        waited = (learnt + collected, max(learnt + merged, collected))
+        in_turn, ahead = (round(1e3 * count * 4 * 128 / ms) for ms in waited)
+        print(json.dumps({**line, "env_steps_per_s": in_turn, "ahead_env_steps_per_s": ahead}), flush=True)
 
 
 def main() -> None:
