@@ -2,13 +2,16 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from tiny_run import trained
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.commands import evaluate as module
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.workers.evaluating import SharedEvaluator
+from townlet_runtime.workers.pool import WorkerPool
 
 SCORES = {"mean", "iqm", "ci", "normalized"}
 
@@ -66,9 +69,28 @@ def test_people_get_a_small_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
-    monkeypatch.setattr(module.Evaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
+    monkeypatch.setattr(Evaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
     assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 143
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("acting", [(), ("--sample",)])
+def test_episodes_that_workers_play_score_the_same(
+    acting: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = record(capsys, *acting)
+    # This process plays nothing, but waits for the workers.
+    monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
+    monkeypatch.setattr(Evaluator, "wave", None)
+    assert record(capsys, *acting, "--workers", "2") == alone
+
+
+def test_a_signal_ends_the_workers_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    monkeypatch.setattr(SharedEvaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
+    assert main(["evaluate", str(run_dir), "--episodes", "2", "--json", "--workers", "1"]) == 143
+    assert capsys.readouterr().out == ""
+    assert not [each for each in threading.enumerate() if each.name.startswith("worker ")]
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from tiny_run import arguments, trained
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli import promotion as module
+from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.workers.pool import WorkerPool
 from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.registry import PromotionRegistry
@@ -74,10 +76,10 @@ def test_a_real_candidate_is_compared_with_the_script_on_seeds_of_its_own(
     assert (one.incumbent, state.settings.behavior, state.settings.config_id) == ("scripted", "scripted", "town")
     assert one.result is not None and one.result.comparison is not None
     # The same pass, played by hand.
-    arena = module._arena(PromotionRegistry(registry), module.WorldOptions())
     seeds = one.first_seed + np.arange(10)
-    ours = arena.evaluator.evaluate(arena.read(one.candidate).policies, seeds=seeds, sample=False)
-    theirs = arena.evaluator.baseline("scripted", seeds=seeds)
+    with module._arena(PromotionRegistry(registry), module.WorldOptions()) as arena:
+        ours = arena.evaluator.evaluate(arena.read(one.candidate).policies, seeds=seeds, sample=False)
+        theirs = arena.evaluator.baseline("scripted", seeds=seeds)
     assert one.result.comparison.mean == pytest.approx(ours.mean - theirs.mean)
     records = module.PromotionRegistry(registry)._journal.records
     evidence = next(each for each in records if each.event == "evaluated").content.object("evidence")
@@ -85,6 +87,21 @@ def test_a_real_candidate_is_compared_with_the_script_on_seeds_of_its_own(
     assert isinstance(evidence["versions"], dict) and "numpy" in evidence["versions"]
     begun = json.loads((run_dir / "begun.json").read_text())
     assert evidence["world_sha256"] == begun["config_sha256"]
+
+
+def test_passes_that_workers_play_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, _ = trained()
+    code = promote(tmp_path / "alone", "candidate", str(run_dir), "--json")
+    alone = json.loads(capsys.readouterr().out)
+    # This process plays nothing, but waits for the worker.
+    monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
+    monkeypatch.setattr(Evaluator, "wave", None)
+    assert promote(tmp_path / "shared", "candidate", str(run_dir), "--json", "--workers", "1") == code
+    shared = json.loads(capsys.readouterr().out)
+    assert (shared["candidate"], shared["passes"]) == (alone["candidate"], alone["passes"])
+    assert alone["passes"]
 
 
 def test_a_candidate_that_wins_is_promoted_and_acts(

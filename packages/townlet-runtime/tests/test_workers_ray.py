@@ -23,6 +23,7 @@ from townlet_runtime.workers.pool import WorkerPool
 from townlet_runtime.workers.ray_cluster import SURROUNDINGS, RayCluster
 from townlet_runtime.workers.threads import THREAD_VARIABLES
 
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # as `RayCluster` does, which imports it later
 ray = pytest.importorskip("ray")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray simulates no cluster there")
@@ -137,6 +138,26 @@ def test_a_signal_reaches_the_process_of_the_run_as_before(nodes: Any) -> None:
     cluster = RayCluster(nodes.address, num_cpus=0, place=workplace)
     cluster.close()
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+_BELOW_UV = """
+from townlet_runtime.workers.ray_cluster import RayCluster
+from worker_worlds import workplace
+cluster = RayCluster({address!r}, num_cpus=0, place=workplace)
+print(cluster.ray.get_runtime_context().runtime_env)
+cluster.close()
+"""
+
+
+def test_below_uv_nothing_is_installed_again_for_actors(nodes: Any, tmp_path: Path) -> None:
+    """`uv run townlet train --ray ...`: Ray finds the command in the processes above, and would begin actors by it."""
+    (tmp_path / "program.py").write_text(_BELOW_UV.format(address=nodes.address))
+    (tmp_path / "run").write_text(f'PYTHONPATH="{Path(__file__).parent}" "{sys.executable}" program.py; exit $?\n')
+    surroundings = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_UV_RUN_RUNTIME_ENV"}
+    done = subprocess.run(
+        ["uv", "run"], executable="/bin/sh", cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.splitlines()[-1:], done.returncode) == (["{}"], 0), done.stderr
 
 
 _OWNER = """

@@ -20,6 +20,7 @@ from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.completion import is_completing, leave_markup
 from townlet_runtime.cli.configs.app import config_app
 from townlet_runtime.cli.datasets.app import dataset_app
+from townlet_runtime.cli.episodes.options import EpisodeWorkers, EvaluateOptions
 from townlet_runtime.cli.help import DescribedGroup, RootGroup
 from townlet_runtime.cli.options import (
     Against,
@@ -270,12 +271,13 @@ def evaluate(
     group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
+    workers: EpisodeWorkers = 0,
 ) -> int:
     """Carry out `townlet evaluate`; see `EvaluateOptions`."""
     from townlet_runtime.runs.directory import require_finished
 
     require_finished(run_dir)
-    from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+    from townlet_runtime.cli.commands.evaluate import evaluate_run
     from townlet_runtime.cli.commands.matrix import evaluate_matrix
     from townlet_runtime.cli.world_options import WorldOptions
 
@@ -287,6 +289,7 @@ def evaluate(
         sample=sample,
         matrix=tuple(matrix or ()),
         output=output,
+        workers=workers,
     )
     return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from townlet_runtime.cli.console import CommandError, Console, end_on_signals
+from townlet_runtime.cli.episodes.sharing import shared_evaluator
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, require_unchanged
 from townlet_runtime.config import Config, config_from
@@ -23,6 +24,7 @@ from townlet_runtime.runs.records import PACKAGES
 from townlet_runtime.runs.release import Release, read_release, release_files
 from townlet_runtime.runs.strict_json import parse_record
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_trajectory.evaluation.comparisons import PairedComparison, compare
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import EpisodeScores, derive_seed
@@ -56,7 +58,7 @@ class Arena:
     """The world of a registry, in which releases are compared."""
 
     registry: PromotionRegistry
-    evaluator: Evaluator
+    evaluator: Evaluator | SharedEvaluator
     specs: Mapping[str, SimulationSpec]
     """By group of agents."""
     world_sha256: str
@@ -132,6 +134,7 @@ def compare_candidate(
     seed: int,
     promote: bool,
     console: Console,
+    workers: int = 0,
     confirm: Callable[[str, str], bool] = lambda before, after: True,
     on_scores: Callable[[EpisodeScores, EpisodeScores], None] = lambda ours, theirs: None,
 ) -> tuple[PromotionRegistry, CandidateResult]:
@@ -144,6 +147,7 @@ def compare_candidate(
         seed: of a registry that is made.
         promote: let a candidate that is ready be live.
         console: shows progress.
+        workers: processes that play beside this one.
         confirm: given what is live and the candidate that is ready, says whether to promote.
         on_scores: told of the candidate's and the incumbent's scores of every pass that is played.
 
@@ -156,32 +160,25 @@ def compare_candidate(
     if not (registry_dir / JOURNAL_NAME).is_file():
         create_registry(registry_dir, run, begun, options, seed=seed)
     registry = PromotionRegistry(registry_dir)
-    arena = _arena(registry, options, on_scores)
     metadata: dict[str, JsonValue] = {
         "run": str(run_dir),
         "weights_sha256": run.summary.weights_sha256,
         "config_sha256": begun.config_sha256,
     }
-    candidate = registry.submit(files, metadata=metadata)
-    release, gates = arena.read(candidate), () if run.promotion is None else run.promotion.gates
-    decisions: list[PromotionDecision] = []
-    required = registry.state().settings.config.required_passes
-    with console.progress(total=required, unit="passes") as progress:
-        while not (ready := _is_ready(registry, candidate)) and (
-            not decisions or decisions[-1].latest.outcome == "better"
-        ):
-            progress.update("compare", len(decisions))
-            decisions.append(_play(arena, registry.begin_pass(candidate), release, gates))
+    gates = () if run.promotion is None else run.promotion.gates
+    with _arena(registry, options, on_scores, workers=workers) as arena:
+        candidate = registry.submit(files, metadata=metadata)
+        decisions = _passes(arena, candidate, gates, console)
     incumbent = decisions[-1].latest.incumbent if decisions else registry.state().live
-    is_promoted = promote and ready and confirm(incumbent, candidate)
+    is_promoted = promote and _is_ready(registry, candidate) and confirm(incumbent, candidate)
     if is_promoted:
         registry.mark_promoted(candidate, incumbent=incumbent)
     return registry, CandidateResult(
         candidate=candidate,
         incumbent=incumbent,
-        decisions=tuple(decisions),
+        decisions=decisions,
         decision=decisions[-1].decision if decisions else Decision.PROMOTE,
-        reason=decisions[-1].reason if decisions else f"better than {incumbent} in {required} passes before",
+        reason=decisions[-1].reason if decisions else f"better than {incumbent} in {_required(registry)} passes before",
         is_promoted=is_promoted,
     )
 
@@ -189,6 +186,22 @@ def compare_candidate(
 def _is_ready(registry: PromotionRegistry, candidate: str) -> bool:
     state = registry.state()
     return state.candidate == candidate and state.candidate_ready
+
+
+def _required(registry: PromotionRegistry) -> int:
+    return registry.state().settings.config.required_passes
+
+
+def _passes(
+    arena: Arena, candidate: str, gates: tuple[GateResult, ...], console: Console
+) -> tuple[PromotionDecision, ...]:
+    """Let a candidate play until a pass is not won, or it is ready."""
+    release, registry, decisions = arena.read(candidate), arena.registry, list[PromotionDecision]()
+    with console.progress(total=_required(registry), unit="passes") as progress:
+        while not _is_ready(registry, candidate) and (not decisions or decisions[-1].latest.outcome == "better"):
+            progress.update("compare", len(decisions))
+            decisions.append(_play(arena, registry.begin_pass(candidate), release, gates))
+    return tuple(decisions)
 
 
 def _play(arena: Arena, one: OpenPass, release: Release, gates: tuple[GateResult, ...]) -> PromotionDecision:
@@ -233,11 +246,14 @@ def create_registry(
     return PromotionRegistry.create(registry_dir, settings)
 
 
+@contextmanager
 def _arena(
     registry: PromotionRegistry,
     options: WorldOptions,
     on_scores: Callable[[EpisodeScores, EpisodeScores], None] = lambda ours, theirs: None,
-) -> Arena:
+    *,
+    workers: int = 0,
+) -> Iterator[Arena]:
     settings = registry.state().settings
     origin = registry.path / JOURNAL_NAME
     begun = parse_record(TypeAdapter(BegunFile), canonical_json(dict(settings.world)), file=origin)
@@ -247,15 +263,15 @@ def _arena(
     with closing(worlds.make_scored(1)) as one:
         require_same_world(registry.path, begun, one.specs)
         specs, bridge = dict(one.specs), worlds.bridge(one.specs)
-    num_worlds: int = config.training["num_envs"]
     seed = derive_seed(settings.seed, "registry/draws")
-    return Arena(
-        registry=registry,
-        evaluator=Evaluator(worlds.make_scored, config=bridge, seed=seed, num_worlds=num_worlds),
-        specs=specs,
-        world_sha256=str(begun.config_sha256),
-        on_scores=on_scores,
-    )
+    with shared_evaluator(config, worlds, bridge, seed=seed, workers=workers) as evaluator:
+        yield Arena(
+            registry=registry,
+            evaluator=evaluator,
+            specs=specs,
+            world_sha256=str(begun.config_sha256),
+            on_scores=on_scores,
+        )
 
 
 def _config(begun: BegunFile, options: WorldOptions, path: Path) -> Config:

@@ -21,6 +21,10 @@ MAX_ATTEMPTS = 3
 """After so many the run stops: whatever it is, it does not go away."""
 
 
+_BEGIN_S = 120.0
+"""At least, for a worker to begin: a busy machine needs seconds to import, and a cluster to find it a place."""
+
+
 class Refused(WorkerError):
     """A worker that cannot build the worlds of the run."""
 
@@ -155,7 +159,7 @@ class WorkerPool:
                 raise LinkError("closed")
             self._links[place] = link
         try:
-            message, _ = link.ask({"worlds": self._worlds}, (), memory=None, timeout_s=self._timeout_s)
+            message, _ = link.ask({"worlds": self._worlds}, (), memory=None, timeout_s=max(self._timeout_s, _BEGIN_S))
         except LinkError:
             link.close()
             raise

@@ -30,6 +30,11 @@ LOCAL = "local"
 """The address that stands for a cluster of this machine, which is started and ended here."""
 SURROUNDINGS = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
 """Of an actor: Ray would choose a number of threads by itself."""
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would tell its makers what runs here
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # below `uv run` it would install everything anew for each actor
+}
+"""Of Ray, unless the environment says otherwise; it reads them when it is imported."""
 _OF_ACTORS = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
 _PATIENCE_S = 10.0
 """For a cluster to answer."""
@@ -87,8 +92,8 @@ class RayCluster:
     """
 
     def __init__(self, address: str, *, num_cpus: int, place: Callable[[Message], Workplace]) -> None:
-        # Ray would tell its makers what runs here.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ModuleNotFoundError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -42,10 +43,10 @@ class Workplace:
     """What a worker makes of the first message."""
 
     evaluator: Evaluator
-    collector: Callable[[int], OwnWorlds]
-    """Begins the worlds of the unit of an index."""
     unpacked: Callable[[bytes], Mapping[str, AnyActor]]
     """Makes policies of their bytes."""
+    collector: Callable[[int], OwnWorlds] | None = None
+    """Begins the worlds of the unit of an index; None: it plays episodes alone."""
 
 
 @dataclass(kw_only=True)
@@ -135,6 +136,8 @@ class Worker:
                 raise SimulationError(f"expected unit {index} after {rounds} collections, it is after {unit.rounds}")
             return unit
         self._forget(index)
+        if self._place.collector is None:
+            raise SimulationError(f"expected a worker that collects unit {index}, this one plays episodes alone")
         self._units[index] = unit = _Unit(worlds=self._place.collector(index), rounds=rounds)
         if asked["state"] is not None:
             unit.worlds.collector.restore(arrays_in(bytearray(data), asked["state"]))
@@ -195,6 +198,14 @@ def answer_requests(requests: IO[bytes], answers: IO[bytes], place: Callable[[Me
         idle.set()
     if worker is not None:
         worker.close()
+
+
+def answer_on_streams(place: Callable[[Message], Workplace]) -> None:
+    """Answer on the standard output what is asked on the standard input, until it ends; see `answer_requests`."""
+    # What an environment prints must not get among the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answer_requests(sys.stdin.buffer, answers, place)
 
 
 def _answer(answers: IO[bytes], answer: Message, arrays: Arrays, memory: str | None) -> None:

@@ -10,36 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
+from townlet_runtime.cli.episodes.options import NUM_RESAMPLES, RESAMPLING_SEED, EvaluateOptions
+from townlet_runtime.cli.episodes.sharing import shared_evaluator
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
-from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
+from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
 from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores, Opponents
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 
 OTHER = "other"
 """Name of the policy of another run."""
-NUM_RESAMPLES = 10_000
-RESAMPLING_SEED = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """The options of `townlet evaluate`; None where one was not given."""
-
-    run_dir: Path
-    world: WorldOptions
-    against: str | None
-    episodes: int
-    sample: bool
-    matrix: Sequence[str] = ()
-    """Run directories, policy files and behaviors that meet in every role; empty: a comparison."""
-    output: Path | None = None
-    """Of the picture of a matrix."""
 
 
 def evaluate_run(options: EvaluateOptions, console: Console) -> int:
@@ -71,11 +57,16 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
         if OTHER in named:
             learning = {group: spec for group, spec in one.specs.items() if group not in opponents}
             named[OTHER] = _of_groups(named[OTHER], learning)
-    num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
-    evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
+    if opponents and options.workers:
+        raise CommandError(
+            f"--workers {options.workers}: the run has opponents of {', '.join(opponents)}, and workers have none"
+        )
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
-    with end_on_signals():
+    with (
+        end_on_signals(),
+        shared_evaluator(config, worlds, bridge, seed=run.summary.seed, workers=options.workers) as evaluator,
+    ):
         policies = {name: each.policies for name, each in named.items()}
         played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console, opponents)
         found = comparison_of(played, against=against, zero=zero)
@@ -121,7 +112,7 @@ def _of_groups(named: NamedPolicy, specs: Mapping[str, SimulationSpec]) -> Named
 
 
 def _play(
-    evaluator: Evaluator,
+    evaluator: Evaluator | SharedEvaluator,
     policies: Mapping[str, Mapping[str, AnyActor]],
     names: Sequence[str],
     options: EvaluateOptions,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_runtime.cli.commands.evaluate import NUM_RESAMPLES, RESAMPLING_SEED, EvaluateOptions
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
+from townlet_runtime.cli.episodes.options import NUM_RESAMPLES, RESAMPLING_SEED, EvaluateOptions
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run
@@ -31,6 +31,8 @@ def evaluate_matrix(options: EvaluateOptions, console: Console) -> int:
     console.mute_ticks()
     if options.against is not None:
         raise CommandError(f"--against {options.against}: of no effect with --matrix, where all policies meet")
+    if options.workers:
+        raise CommandError(f"--workers {options.workers}: of no effect with --matrix")
     require_report_extra()
     config, begun = load_of_run(options.run_dir, options.world.overrides(), console)
     run = read_run(options.run_dir)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from townlet_runtime.cli.episodes.options import EpisodeWorkers
 from townlet_runtime.cli.options import (
     MAX_SEED,
     ControllerName,
@@ -94,6 +95,7 @@ def candidate(
     guardrail: GuardrailNames = None,
     seed: _Seed = 0,
     dry_run: _DryRun = False,
+    workers: EpisodeWorkers = 0,
     yes: _Yes = False,
 ) -> int:
     """Carry out `townlet promote candidate`; see `cli.promotion.compare_candidate`."""
@@ -114,6 +116,7 @@ def candidate(
         seed=seed,
         promote=not dry_run,
         console=console,
+        workers=workers,
         confirm=lambda before, after: confirm_change(before, after, yes=yes, unattended=True),
     )
     console.result(candidate_record(opened, found), candidate_lines(opened, found))

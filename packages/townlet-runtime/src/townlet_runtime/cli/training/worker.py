@@ -7,18 +7,15 @@ collects and plays what it is asked for on its standard input, and answers on it
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from townlet_runtime.cli.world_options import WorldOptions
-from townlet_runtime.cli.worlds import Worlds
-from townlet_runtime.config import config_from, training_settings
+from townlet_runtime.cli.episodes.player import worlds_told
+from townlet_runtime.config import training_settings
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.workers.messages import Message
-from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_requests
+from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_on_streams
 
 if TYPE_CHECKING:
     from townlet_trajectory.evaluation.interfaces import AnyActor
@@ -32,10 +29,7 @@ def workplace(message: Message) -> Workplace:
 
     # As in the process that learns: the number may change the last bit of a product.
     use_threads(message["threads"])
-    options = message["options"]
-    guardrails, groups = (tuple(options.pop(name)) for name in ("guardrails", "groups"))
-    config = config_from(message["config"], source="the config of the run").config
-    worlds = Worlds.of(config, WorldOptions(**options, guardrails=guardrails, groups=groups))
+    config, worlds = worlds_told(message)
     training = training_config(
         training_settings(config),
         preset_name=config.preset,
@@ -70,13 +64,5 @@ def _networks(data: bytes) -> Mapping[str, AnyActor]:
     return InitialPolicy.unpacked(data).networks()
 
 
-def main() -> None:
-    """Answer until the input ends."""
-    # What an environment prints must not get among the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    answer_requests(sys.stdin.buffer, answers, workplace)
-
-
 if __name__ == "__main__":
-    main()
+    answer_on_streams(workplace)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError
+from townlet_runtime.cli.episodes.sharing import worlds_message
 from townlet_runtime.cli.threads import default_processes
-from townlet_runtime.config.dump import noted
 from townlet_runtime.training_worlds import Workers
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message
@@ -87,8 +86,7 @@ def _players(plan: TrainPlan, training: TrainingConfig) -> int:
 def _worlds_of(plan: TrainPlan) -> Message:
     """The first message to a worker."""
     return {
-        "config": noted(plan.config),
-        "options": asdict(plan.worlds.options),
+        **worlds_message(plan.config, plan.worlds),
         "mode": plan.mode,
         "seed": plan.seed,
         "behaviors": plan.behaviors if plan.compares else (),

@@ -1,0 +1,1 @@
+"""Episodes that a command plays, alone or with worker processes."""
