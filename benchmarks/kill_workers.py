@@ -88,6 +88,7 @@ def signalled(pool: WorkerPool, number: signal.Signals) -> Callable[[], None]:
 
 def on_nodes(moments: int) -> None:
     """The same with nodes of a simulated cluster."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # as `RayCluster` does, which imports Ray later
     import ray
     from ray.cluster_utils import Cluster
 

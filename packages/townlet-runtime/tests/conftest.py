@@ -32,11 +32,12 @@ PAGES = (
     "test_serving_client.py",
 )
 NEEDS = {
-    "ray": ("test_workers_ray.py",),
+    "ray": ("test_cli_ray.py", "test_workers_ray.py"),
     "fsspec": ("test_cli_places.py",),
     "uvicorn": PAGES,
     "websockets": PAGES,
     "townlet_training": (
+        "test_cli_ray.py",
         "test_cli_adapt.py",
         "test_cli_distill.py",
         "test_cli_environments.py",

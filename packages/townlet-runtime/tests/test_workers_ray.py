@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import strategies
 import worker_worlds
+from ray_nodes import simulated
 from test_workers_collecting import FOUR, TICKS, alone, collector, content
 from worker_worlds import corridors, packed, policy, workplace
 
@@ -23,7 +24,6 @@ from townlet_runtime.workers.pool import WorkerPool
 from townlet_runtime.workers.ray_cluster import SURROUNDINGS, RayCluster
 from townlet_runtime.workers.threads import THREAD_VARIABLES
 
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # as `RayCluster` does, which imports it later
 ray = pytest.importorskip("ray")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray simulates no cluster there")
@@ -32,14 +32,8 @@ NODES = 4
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """A cluster of nodes with one CPU each, beside a head that has none."""
-    os.environ["RAY_TMPDIR"] = "/tmp"  # paths of its sockets have to be short
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(NODES)]  # those that were added here
-    yield cluster
-    cluster.shutdown()
+    with simulated(NODES) as cluster:
+        yield cluster
 
 
 @pytest.fixture
