@@ -103,7 +103,7 @@ def try_out(together: Together, environment: Path, tests: Sequence[Path]) -> str
         [*install, *map(str, together.wheels.values())],
         ["uv", "pip", "check", "--quiet", "--python", python],
         # one package in one process
-        *([*pytest, "-p", "no:cacheprovider", "-m", "not property", str(path)] for path in tests),
+        *([*pytest, "-p", "no:cacheprovider", "-m", "not hypothesis", str(path)] for path in tests),
     ]
     for command in commands:
         done = subprocess.run(

@@ -26,7 +26,6 @@ def test_no_opinion_array_means_an_opinion_everywhere() -> None:
     assert (chosen.tolist(), learned.tolist()) == ([2, 1], [True, False])
 
 
-@pytest.mark.property
 @given(unit)
 def test_ratio_0_never_and_1_always(draw: float) -> None:
     draws = np.array([draw])
@@ -34,7 +33,6 @@ def test_ratio_0_never_and_1_always(draw: float) -> None:
     assert blend(ints(1), ints(2), None, draws, 1.0)[0].tolist() == [2]
 
 
-@pytest.mark.property
 @given(st.lists(unit, min_size=1, max_size=8), strategies.ratios, strategies.ratios)
 def test_raising_the_ratio_never_turns_learned_into_scripted(draws: list[float], one: float, two: float) -> None:
     low, high = sorted((one, two))
@@ -64,7 +62,6 @@ def test_a_probability_that_underflows_is_still_right() -> None:
     assert actual.tolist() == [math.log(0.5) - 2000.0, math.log(0.5), -math.inf]
 
 
-@pytest.mark.property
 @given(strategies.ratios, st.lists(st.floats(0.001, 1.0), min_size=2, max_size=6), st.data())
 def test_the_mixture_sums_to_one(ratio: float, weights: list[float], data: st.DataObject) -> None:
     expert = data.draw(st.integers(0, len(weights) - 1))
@@ -73,7 +70,6 @@ def test_the_mixture_sums_to_one(ratio: float, weights: list[float], data: st.Da
     assert np.exp(mixture_log_prob(np.log(pi), agrees, ratio)).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.property
 @given(st.floats(0.01, 1.0), st.floats(-30.0, 0.0))
 def test_the_weight_is_one_over_beta_or_at_most_one(ratio: float, log_pi: float) -> None:
     differs, agrees = np.exp(log_pi - mixture_log_prob(np.array([log_pi] * 2), bools(False, True), ratio))

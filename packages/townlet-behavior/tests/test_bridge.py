@@ -569,7 +569,6 @@ def test_the_script_can_stand_in_for_a_policy_that_fails(caplog: pytest.LogCaptu
     assert "2 of 3 agents" in message
 
 
-@pytest.mark.property
 @given(
     st.integers(0, 2**32), st.sets(st.integers(0, 15), min_size=1), st.integers(0, 15), strategies.ratios, st.booleans()
 )
@@ -597,7 +596,6 @@ def test_what_an_agent_does_is_independent_of_who_else_is_there(
         }
 
 
-@pytest.mark.property
 @given(strategies.seeds, strategies.ratios, strategies.ratios, st.integers(0, 1000))
 def test_raising_the_ratio_never_turns_learned_into_scripted(seed: int, one: float, two: float, tick: int) -> None:
     low, high = (
@@ -699,7 +697,6 @@ class Silent(StatelessController):
         return self._form.empty(len(view.slots))
 
 
-@pytest.mark.property
 @given(
     st.sampled_from(["index", "parts", "numbers"]),
     st.integers(0, 2**31),

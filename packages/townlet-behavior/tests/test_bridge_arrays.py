@@ -384,7 +384,6 @@ def rows_of(proposals: Proposals, order: NDArray[np.int64]) -> Proposals:
     return replace(proposals, **arrays)
 
 
-@pytest.mark.property
 @given(st.sampled_from(KINDS), st.integers(0, 2**32), strategies.ratios)
 def test_agents_may_change_places(kind: tuple[ActionSpec, Blend], seed: int, ratio: float) -> None:
     actions, blend = kind
@@ -408,7 +407,6 @@ def test_agents_may_change_places(kind: tuple[ActionSpec, Blend], seed: int, rat
         np.testing.assert_array_equal(column[order], there.columns()[name], err_msg=name)
 
 
-@pytest.mark.property
 @given(st.sampled_from(KINDS), st.integers(0, 2**32), strategies.ratios)
 def test_a_switch_is_where_the_policy_decided_and_where_nothing_bound(
     kind: tuple[ActionSpec, Blend], seed: int, ratio: float
@@ -453,7 +451,6 @@ class Life:
         return self.bridge.decide(view, tick=tick, proposals=random_policy(rng, self.actions, len(view.slots)))
 
 
-@pytest.mark.property
 @given(st.sampled_from(KINDS), st.integers(0, 2**32), strategies.ratios, st.integers(0, 8))
 def test_saved_and_restored_both_go_on_alike(
     kind: tuple[ActionSpec, Blend], seed: int, ratio: float, before: int

@@ -431,6 +431,6 @@ def compare(decisions: DecisionBatch, expected: list[dict[str, object]]) -> None
                 )
 
 
-TestBridge = pytest.mark.property(BridgeMachine.TestCase)
-TestBridgeOfParts = pytest.mark.property(PartsMachine.TestCase)
-TestBridgeOfNumbers = pytest.mark.property(NumbersMachine.TestCase)
+TestBridge = BridgeMachine.TestCase
+TestBridgeOfParts = PartsMachine.TestCase
+TestBridgeOfNumbers = NumbersMachine.TestCase

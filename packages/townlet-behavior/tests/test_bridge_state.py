@@ -91,7 +91,6 @@ class Life:
                 continue
 
 
-@pytest.mark.property
 @given(seed=st.integers(0, 2**32), ratio=strategies.ratios, before=st.integers(0, 12))
 def test_saved_and_restored_both_go_on_alike(seed: int, ratio: float, before: int) -> None:
     life, rng = Life(seed, ratio), np.random.default_rng(seed)

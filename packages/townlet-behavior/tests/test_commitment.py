@@ -111,7 +111,6 @@ def test_where_nothing_can_bind_nothing_is_held() -> None:
     assert (now.action.tolist(), now.ticks_left.tolist(), now.in_force.tolist()) == ([-1, -1], [0, 0], [False, False])
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**40), st.integers(2, 50), st.integers(0, 60))
 def test_ticks_left_count_down(tick: int, length: int, later: int) -> None:
     commitments = commitments_of(length)

@@ -70,7 +70,6 @@ def lived(
     return story, state
 
 
-@pytest.mark.property
 @settings(max_examples=60)
 @given(configs, st.integers(0, 2**32), st.integers(0, 19), st.floats(0.0, 1.0), st.booleans())
 def test_a_run_that_was_killed_at_any_byte_goes_on_and_is_repeated_as_a_whole(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 from deferred_story import LENGTHS, Sights, Story, configs, repeated, reply_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from townlet_behavior.deferred.counts import COUNTED
 from townlet_behavior.deferred.records import Reply, nano_of
 
 
-@pytest.mark.property
 @settings(max_examples=100)
 @given(configs, st.integers(0, 2**32), st.integers(1, 4), st.floats(0.1, 0.9), st.integers(1, 39))
 def test_by_arrays_as_agent_by_agent(

@@ -29,7 +29,6 @@ def test_mix_is_splitmix64(seed: int, outputs: list[int]) -> None:
     assert [mix(seed + step * GOLDEN_GAMMA) for step in range(len(outputs))] == outputs
 
 
-@pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
 def test_uniforms_are_the_chain_of_mixes(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> None:
     expected = []
@@ -39,7 +38,6 @@ def test_uniforms_are_the_chain_of_mixes(seed: int, purpose: int, keys: NDArray[
     assert uniforms(seed, purpose, keys, tick).tolist() == expected
 
 
-@pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
 def test_one_agents_draw_does_not_depend_on_who_else_is_there(
     seed: int, purpose: int, keys: NDArray[np.uint64], tick: int
@@ -49,7 +47,6 @@ def test_one_agents_draw_does_not_depend_on_who_else_is_there(
     assert together.tolist() == alone
 
 
-@pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
 def test_draws_are_in_the_half_open_unit_interval(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> None:
     drawn = uniforms(seed, purpose, keys, tick)
@@ -63,7 +60,6 @@ def test_the_keys_are_left_alone() -> None:
     assert keys.tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.property
 @given(strategies.seeds, purposes, st.integers(0, MASK), st.integers(0, MASK), st.integers(0, 63))
 def test_one_bit_of_any_input_changes_the_draw(seed: int, purpose: int, key: int, tick: int, bit: int) -> None:
     # Two draws are equal by chance with probability 2^-53, so a draw that repeats does so by a fault.
@@ -130,7 +126,6 @@ def test_keys_differ_by_world_and_by_agent() -> None:
     assert len({draw_keys(world, agent) for world in (0, 1, 11) for agent in ("a", "b", "1a")}) == 9
 
 
-@pytest.mark.property
 @given(strategies.seeds, st.lists(st.tuples(strategies.keys, st.integers(0, 300)), min_size=1, max_size=12))
 def test_draws_that_were_made_ahead_are_those_of_their_ticks(
     seed: int, asked: list[tuple[NDArray[np.uint64], int]]

@@ -128,7 +128,6 @@ def test_a_reduction_is_of_each_part() -> None:
     assert INDEX.reduced(np.add, table).tolist() == [15.0]
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.floats(0.05, 1.0))
 def test_the_mixture_sums_to_one_over_all_joint_actions(seed: int, ratio: float) -> None:
     form, rng = form_of(PARTS), np.random.default_rng(seed)
@@ -150,7 +149,6 @@ def spec_of_one_part(size: int) -> tuple[ActionSpec, ActionSpec]:
     return ActionVocabulary(keys=keys, kinds=keys), MultiDiscrete(parts={"only": keys})
 
 
-@pytest.mark.property
 @given(st.integers(2, 6), st.integers(0, 2**32))
 def test_one_part_is_an_index_with_an_axis(size: int, seed: int) -> None:
     vocabulary, single = map(form_of, spec_of_one_part(size))

@@ -374,7 +374,6 @@ def test_the_world_hears_of_it_before_the_script_does() -> None:
 pairs = st.tuples(st.integers(0, 5), st.integers(0, NUM_ACTIONS - 1))
 
 
-@pytest.mark.property
 @given(
     actions=st.lists(st.integers(0, NUM_ACTIONS - 1), min_size=6, max_size=6),
     chats=st.sets(st.integers(0, 5)),

@@ -21,7 +21,6 @@ def test_the_ramp_by_hand() -> None:
     assert found == [*ramp, None]
 
 
-@pytest.mark.property
 @given(
     ticks=st.integers(0, 5),
     steps=st.lists(

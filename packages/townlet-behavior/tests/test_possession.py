@@ -710,7 +710,7 @@ class PossessionMachine(RuleBasedStateMachine):
         self.told.clear(), self.twin.told.clear()
 
 
-TestPossession = pytest.mark.property(PossessionMachine.TestCase)
+TestPossession = PossessionMachine.TestCase
 
 # threads
 

@@ -32,7 +32,6 @@ def test_a_slot_that_does_not_exist_is_refused(slot: int) -> None:
 slots = st.sets(st.integers(0, 4))
 
 
-@pytest.mark.property
 @given(st.lists(st.tuples(st.booleans(), slots), max_size=8))
 def test_presence_is_a_set(events: list[tuple[bool, set[int]]]) -> None:
     presence, there = Presence(capacity=5), set()

@@ -126,7 +126,6 @@ def test_rounding_is_no_fault() -> None:
     assert sound(with_log_probs([0.0, FLOOR]), num_actions=2)
 
 
-@pytest.mark.property
 @given(
     npst.arrays(np.float32, (3, 6), elements=st.floats(-1e4, 1e4, width=32)),
     npst.arrays(np.bool_, (3, 6)),
@@ -319,7 +318,6 @@ def test_proposals_say_whether_they_have_probabilities() -> None:
     assert not Proposals(actions=ints(WAIT), log_probs=None, values=None).has_probabilities
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32 - 1), st.floats(-4e-4, 4e-4), st.sampled_from([0.0, 2.0, 100.0, -np.inf, np.inf, np.nan]))
 def test_the_quick_question_has_the_answer_of_the_slow_one(seed: int, shift: float, odd: float) -> None:
     proposals = random_proposals(seed, np.ones((4, NUM_ACTIONS), np.bool_), greedy=False, known=True, opinion=False)

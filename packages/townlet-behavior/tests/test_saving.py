@@ -63,7 +63,6 @@ def test_names_by_hand() -> None:
     assert state["name_bytes"].tobytes() == b"annZo\xc3\xab\0"
 
 
-@pytest.mark.property
 @given(st.lists(st.none() | st.text(st.characters(exclude_categories=[]), max_size=5), max_size=6))
 def test_names_come_back_as_they_were(names: list[str | None]) -> None:
     assert restore_names(through_a_file(save_names(names)), count=len(names)) == names

@@ -116,7 +116,6 @@ def test_schedules_that_cannot_be_played_are_refused(
         controller_of(Script(WAIT)).assign(slot, actions)
 
 
-@pytest.mark.property
 @given(st.lists(st.lists(st.integers(0, NUM_ACTIONS - 1), min_size=1, max_size=4), min_size=4, max_size=4))
 def test_schedules_of_different_lengths_do_not_disturb_each_other(schedules: list[list[int]]) -> None:
     schedule = controller_of(Script(*[WAIT] * 4))

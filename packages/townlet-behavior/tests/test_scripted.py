@@ -395,7 +395,6 @@ agents = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.property
 @given(st.lists(agents, min_size=1, max_size=6), st.booleans(), st.booleans())
 def test_like_the_rules_one_agent_at_a_time(agents: list[Agent], profiles: bool, multipliers: bool) -> None:
     columns = {name: np.array([agent[name] for agent in agents]) for name in agents[0] if name != "rival_lines"}
@@ -426,7 +425,6 @@ def test_by_hand() -> None:
     assert (HUNGER, HYGIENE, ENERGY) == (0, 1, 2)
 
 
-@pytest.mark.property
 @given(st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 3), min_size=1, max_size=5))
 def test_like_one_agent_at_a_time(rows: list[tuple[float, ...]]) -> None:
     thresholds = (0.25, 0.5, 0.75)

@@ -210,7 +210,6 @@ def script_of(config: ScriptedConfig) -> ScriptedBehavior:
     return ScriptedBehavior(config, jobs=JOBS, chat_cooldown_ticks=COOLDOWN, grid_size=(SIZE, SIZE))
 
 
-@pytest.mark.property
 @given(world=worlds(), config=configs, chatted=st.dictionaries(st.sampled_from(NAMES), st.integers(0, 35)))
 @example(world=PlainWorld({"ann": Person()}), config=ScriptedConfig(), chatted={})
 def test_it_decides_like_the_vectorized_script(

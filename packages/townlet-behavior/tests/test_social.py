@@ -49,7 +49,6 @@ def test_tables_of_pairs_are_fine_too() -> None:
     assert score == pytest.approx(np.array([[0.0, 0.1, 0.2], [0.4, 0.5, 0.6]]))
 
 
-@pytest.mark.property
 @given(ties, shares, shares, shares, shares, st.floats(0.0, 3.0))
 def test_a_better_tie_never_makes_a_worse_chat(
     trust: float, familiarity: float, rivalry: float, extroversion: float, more: float, preference: float

@@ -32,7 +32,6 @@ def test_the_first_episode_has_the_seed_of_its_world_and_later_ones_their_own() 
     assert episode_seed(1, 23) != episode_seed(12, 3)
 
 
-@pytest.mark.property
 @given(ticks, st.integers(0, 1000))
 def test_lists_remember_the_same(steps: list[tuple[list[bool], list[int]]], seed: int) -> None:
     kept = history()

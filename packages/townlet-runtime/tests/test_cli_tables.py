@@ -55,7 +55,6 @@ def test_a_word_that_does_not_fit_is_folded() -> None:
 CELLS = st.text(st.sampled_from("abc -1"), max_size=30).map(str.strip)
 
 
-@pytest.mark.property
 @given(st.integers(20, 90), st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=4), st.booleans())
 def test_no_line_is_wider_and_no_letter_is_lost(width: int, rows: list[tuple[str, ...]], left: bool) -> None:
     lines = aligned(("who", "how", "why"), rows, left=left, width=width)

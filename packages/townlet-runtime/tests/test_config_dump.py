@@ -150,7 +150,6 @@ def assert_same_meaning(one: Config, other: Config) -> None:
         assert one.environment.settings == other.environment.settings
 
 
-@pytest.mark.property
 @given(CONFIGS)
 def test_dumped_and_loaded_a_config_means_the_same(content: dict[str, object]) -> None:
     config = config_of(content)

@@ -118,7 +118,6 @@ def test_keys_without_effect_are_taken_out_and_named_once_unless_they_say_what_h
     assert take_without_effect(content, effective_keys()) == []
 
 
-@pytest.mark.property
 @given(TREES, TREES)
 def test_merged_content_says_what_the_second_says_and_else_what_the_first_does(base: Any, over: Any) -> None:
     merged = merge(base, over)

@@ -172,7 +172,6 @@ def test_what_the_file_got_wrong_is_not_blamed_on_an_override(tmp_path: Path) ->
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@pytest.mark.property
 @given(
     st.sampled_from([key for key in known_keys() if len(key) > 1 and "*" not in key]),
     st.text(string.ascii_lowercase, min_size=1, max_size=6),
@@ -266,7 +265,6 @@ def test_the_built_in_config_has_the_defaults_of_the_town_and_a_file_those_of_th
     assert (half.wage_rate, half.survival_tick, half.needs_penalty) == (0.02, 0.002, 0.01)
 
 
-@pytest.mark.property
 @given(st.sampled_from(["seed", "ppo.gamma", "ppo.discount", "town.agents", "behavior.hunger_threshold"]), st.data())
 def test_an_override_changes_its_key_and_no_other(key: str, data: st.DataObject) -> None:
     value = data.draw(st.integers(1, 9) if key in ("seed", "town.agents") else st.floats(0.1, 0.9))
@@ -285,7 +283,6 @@ ODD: tuple[object, ...] = (None, True, "x", "", -1, 2**63, 1e300, 0.5, "\u001b[3
 ODD += ({"a": {}}, {"": 1}, {"x": [None]}, [None], {"*": {}})
 
 
-@pytest.mark.property
 @given(st.sampled_from(sorted(known_keys())), st.sampled_from(ODD), st.sampled_from(["a", "bed", None]))
 def test_odd_content_anywhere_is_a_config_or_one_line(key: tuple[str, ...], value: object, name: str | None) -> None:
     for part in reversed(key):

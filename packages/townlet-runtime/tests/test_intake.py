@@ -219,7 +219,6 @@ def listed(observed: Observed) -> Observed:
     )
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds)
 @settings(max_examples=25)
 def test_a_corridor_that_answers_in_lists_is_that_corridor(config: CorridorConfig, seed: int) -> None:

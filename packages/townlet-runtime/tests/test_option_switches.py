@@ -46,7 +46,6 @@ def test_who_comes_into_the_place_of_another_begins_anew() -> None:
     assert switches.take(slots).tolist() == [0]
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(0, 3), max_size=30))
 def test_a_list_says_the_same(actions: list[int]) -> None:
     kinds = [VOCABULARY.kinds[action] for action in actions]
@@ -54,7 +53,6 @@ def test_a_list_says_the_same(actions: list[int]) -> None:
     assert counted(*actions) == sum(one != other and "wait" not in (one, other) for one, other in pairs)
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(0, 3), max_size=10), st.lists(st.integers(0, 3), max_size=10))
 def test_what_was_saved_counts_on(before: list[int], after: list[int]) -> None:
     first, second = OptionSwitches(VOCABULARY, capacity=2), OptionSwitches(VOCABULARY, capacity=2)

@@ -132,7 +132,7 @@ class Lives(RuleBasedStateMachine):
 
 
 Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-TestLives = pytest.mark.property(Lives.TestCase)
+TestLives = Lives.TestCase
 
 
 def test_what_is_collected_can_be_saved_and_read(tmp_path: Path) -> None:

@@ -69,7 +69,6 @@ def live(runtime: PolicyRuntime[Any, Any], world: PlainWorld) -> dict[str, dict[
     return actions
 
 
-@pytest.mark.property
 @settings(max_examples=25, deadline=None)
 @given(before=st.integers(1, 15), possessed=st.booleans())
 def test_it_goes_on_as_if_nothing_had_happened(before: int, possessed: bool) -> None:

@@ -52,7 +52,6 @@ def test_sampling_by_hand(uniform: float, action: int) -> None:
     assert sample_actions(log_probs, np.array([uniform])).tolist() == [action]
 
 
-@pytest.mark.property
 @given(masked_log_probs(), st.data())
 def test_a_masked_action_is_never_drawn(
     drawn: tuple[NDArray[np.float32], NDArray[np.bool_]], data: st.DataObject
@@ -67,7 +66,6 @@ def test_a_masked_action_is_never_drawn(
     assert mask[rows, greedy_actions(log_probs)].all()
 
 
-@pytest.mark.property
 @given(masked_log_probs())
 def test_shares_of_evenly_spread_draws_are_the_probabilities(
     drawn: tuple[NDArray[np.float32], NDArray[np.bool_]],
@@ -117,7 +115,6 @@ def test_a_part_that_is_no_distribution_gives_no_index() -> None:
     assert greedy_parts(log_probs, sizes=(2, 3)).tolist() == [[2, 2]]
 
 
-@pytest.mark.property
 @given(masked_log_probs(), masked_log_probs(), st.data())
 def test_each_part_is_drawn_as_if_it_were_alone(
     one: tuple[NDArray[np.float32], NDArray[np.bool_]],
@@ -214,7 +211,6 @@ def test_draws_have_the_stated_distribution(distribution: Distribution) -> None:
     assert gap < 1.95 / math.sqrt(len(drawn))  # Kolmogorov & Smirnov, one fault in a thousand
 
 
-@pytest.mark.property
 @given(
     npst.arrays(np.float32, (3, 4), elements=st.floats(-5, 2, width=32)),
     npst.arrays(np.float64, (3, 2, 2), elements=st.floats(0, 1, exclude_max=True)),

@@ -24,7 +24,6 @@ def test_the_digest_is_that_of_the_file_with_zeros_in_its_place() -> None:
     assert verified_digest(f'{{"file_sha256": "{expected}"}}'.encode(), PATH) == expected
 
 
-@pytest.mark.property
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
 def test_no_changed_byte_goes_unnoticed(position: int, change: int) -> None:
     damaged = bytearray(GOOD)
@@ -33,7 +32,6 @@ def test_no_changed_byte_goes_unnoticed(position: int, change: int) -> None:
         verified_digest(bytes(damaged), PATH)
 
 
-@pytest.mark.property
 @given(st.integers(0, len(GOOD) - 1))
 def test_no_shortened_file_goes_unnoticed(size: int) -> None:
     with pytest.raises(PolicyFileError):

@@ -64,7 +64,6 @@ def test_by_hand(output: list[float], kind: OutputKind, mask: list[int], probabi
         assert (log_probs[0][~legal[0]] == LOWEST).all() and np.isfinite(log_probs).all()
 
 
-@pytest.mark.property
 @given(
     npst.arrays(np.float32, (5, 3), elements=st.floats(-50, 50, width=32)),
     npst.arrays(np.bool_, (5, 3)),
@@ -100,7 +99,6 @@ def test_parts_by_hand(output: list[float], kind: OutputKind, mask: list[int], p
         assert (log_probs[0][~legal[0]] == LOWEST).all() and np.isfinite(log_probs).all()
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(2, 5), min_size=1, max_size=4).map(tuple), st.integers(0, 2**32), st.sampled_from(KINDS))
 def test_parts_are_each_what_they_are_alone(sizes: tuple[int, ...], seed: int, kind: OutputKind) -> None:
     rng = np.random.default_rng(seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -47,7 +46,6 @@ def test_labels_are_moved_apart_by_hand() -> None:
     assert spread(np.array([]), gap=0.1).shape == (0,)
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_spread_labels_keep_their_order_and_their_distance(heights: list[float]) -> None:
     moved = np.sort(spread(np.array(heights), gap=0.05))
@@ -62,7 +60,6 @@ def test_rolling_mean_by_hand() -> None:
     np.testing.assert_allclose(rolling_mean(values, 1), values)
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=30), st.integers(0, 40))
 def test_rolling_mean_stays_within_its_values(values: list[float], half: int) -> None:
     means = rolling_mean(np.array(values), 2 * half + 1)

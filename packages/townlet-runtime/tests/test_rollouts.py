@@ -96,7 +96,6 @@ def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
     assert len(coins) == 3
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds, ratios, st.integers(1, 20), st.integers(1, 20))
 @settings(max_examples=25)
 def test_two_collections_are_one_long_one(
@@ -306,7 +305,6 @@ def no_commitments() -> BridgeConfig:
     return BridgeConfig(commitment=CommitmentConfig())
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds, ratios, st.integers(0, 30), st.integers(1, 20))
 @settings(max_examples=25)
 def test_a_collector_goes_on_from_what_was_saved(
@@ -322,7 +320,6 @@ def test_a_collector_goes_on_from_what_was_saved(
     same_collections(unbroken, resumed, policies, num_ticks=after, ratio=ratio)
 
 
-@pytest.mark.property
 @given(seeds, st.integers(1, 30), st.integers(1, 20))
 @settings(max_examples=10)
 def test_a_collector_of_groups_goes_on_from_what_was_saved(seed: int, before: int, after: int) -> None:
@@ -431,7 +428,6 @@ def test_the_idle_pay_for_every_tick() -> None:
     np.testing.assert_allclose(scores.returns, -0.01 * ticks / agents, rtol=1e-6)
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds, st.integers(1, 3), st.integers(1, 3), st.sampled_from(["sampled", "greedy", "random"]))
 @settings(max_examples=20)
 def test_a_result_does_not_depend_on_the_episodes_beside_it(
@@ -459,7 +455,6 @@ def test_an_episode_follows_from_its_seed_wherever_it_is_played() -> None:
         assert counts == turned.events[name][::-1]
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds, st.integers(1, 7), st.integers(1, 4), st.sampled_from(["greedy", "random", "scripted"]))
 @settings(max_examples=20)
 def test_waves_score_as_all_episodes_at_once(
@@ -538,7 +533,6 @@ def test_actions_are_drawn_anew_for_every_seed() -> None:
     assert len(set(sum(greedy, ()))) == 1
 
 
-@pytest.mark.property
 @given(seeds)
 @settings(max_examples=20)
 def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:

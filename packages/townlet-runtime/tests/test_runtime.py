@@ -111,7 +111,6 @@ def agrees(batch: TrajectoryBatch, twin: Twin, *, world_seed: int, ticks: int) -
         assert not trajectory.columns["vetoed"].any() and not trajectory.columns["possessed"].any()
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds, ratios, st.integers(1, 3), st.booleans())
 @settings(max_examples=40)
 def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
@@ -413,7 +412,6 @@ def test_a_reset_forgets_everything_but_the_ratio() -> None:
     assert loop.runtime.service is not None and loop.runtime.service.num_rows == 0
 
 
-@pytest.mark.property
 @given(seeds, ratios, st.integers(0, 12), st.booleans())
 @settings(max_examples=25)
 def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: int, possessed: bool) -> None:

@@ -196,7 +196,6 @@ def test_the_schema_refuses_what_the_code_refuses_of_fields_and_types() -> None:
             assert faults(sent, SCHEMA["$defs"]["say_hello" if sent.get("type") == "hello" else "act"], SCHEMA), sent
 
 
-@pytest.mark.property
 @given(
     rows=st.integers(0, 5),
     masked=st.booleans(),
@@ -233,7 +232,6 @@ _JSON = st.recursive(
 )
 
 
-@pytest.mark.property
 @given(
     st.text(max_size=50)
     | st.binary(max_size=50)

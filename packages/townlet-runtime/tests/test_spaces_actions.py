@@ -291,7 +291,6 @@ def test_a_mask_that_is_none_is_named(space: spaces.Space[Any], bad: object, pro
         stacked_masks([good, bad], actions, fault)
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda sizes: np.prod(sizes) > 1), st.data())
 def test_parts_allow_what_each_of_them_allows(sizes: list[int], data: st.DataObject) -> None:
     space = spaces.MultiDiscrete(sizes)
@@ -303,7 +302,6 @@ def test_parts_allow_what_each_of_them_allows(sizes: list[int], data: st.DataObj
     np.testing.assert_array_equal(actions.legal(np.concatenate(mask)), legal)
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda sizes: np.prod(sizes) > 1), st.data())
 def test_by_parts_as_by_combinations(sizes: list[int], data: st.DataObject) -> None:
     space = spaces.MultiDiscrete(

@@ -45,7 +45,6 @@ def test_a_mask_has_zeros_and_ones() -> None:
         mask.converted(np.array([[0.0, 1.0], [0.0, 0.5]]), fault)
 
 
-@pytest.mark.property
 @given(npst.arrays(np.uint8, npst.array_shapes(min_dims=3, max_dims=3, max_side=5)), st.integers(1, 3))
 def test_channels_last_become_first(picture: np.ndarray, rows: int) -> None:
     height, width, channels = picture.shape

@@ -63,7 +63,6 @@ def test_a_batch_that_is_none_is_named() -> None:
         codec.batched({}, 1, fault)
 
 
-@pytest.mark.property
 @given(st.lists(st.lists(st.integers(0, 9), max_size=MOST), max_size=5))
 def test_things_come_back_as_they_were(rows: list[list[int]]) -> None:
     """The law: the rows that the mask shows are the things, in order; all else is zero. A batch is read alike."""

@@ -27,14 +27,12 @@ def walk(corridor: Corridor, *actions: int) -> list[Stepped]:
     return [corridor.step(np.array([action])) for action in actions]
 
 
-@pytest.mark.property
 @given(corridor_configs, seeds)
 @settings(max_examples=25)
 def test_corridors_keep_their_promises(config: CorridorConfig, seed: int) -> None:
     check_simulation(Corridor(config, num_worlds=2), seed=seed, ticks=40)
 
 
-@pytest.mark.property
 @given(seeds)
 @settings(max_examples=10)
 def test_groups_side_by_side_keep_their_promises(seed: int) -> None:

@@ -33,7 +33,6 @@ def test_the_town_keeps_the_promises_of_a_simulation() -> None:
     check_simulation(town, seed=5, ticks=100)
 
 
-@pytest.mark.property
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**31), agents=st.integers(1, 12), worlds=st.integers(1, 3))
 def test_every_scripted_proposal_is_a_legal_action(seed: int, agents: int, worlds: int) -> None:

@@ -316,7 +316,6 @@ TEXTS += [f"{kind} {item}" for kind in ("request", "start") for item in ("b1", "
 SCHEDULES = st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4).map(lambda texts: intents(*texts))
 
 
-@pytest.mark.property
 @settings(max_examples=40)
 @given(st.lists(SCHEDULES, min_size=2, max_size=4), st.integers(0, 2**31 - 1))
 def test_schedules_are_played_as_by_hand_whatever_else_is_done(

@@ -116,7 +116,6 @@ EVENTS = st.lists(
 )
 
 
-@pytest.mark.property
 @given(EVENTS, EVENTS, st.integers(1, 4), st.sampled_from([0.0, 0.1]), st.integers(0, 20))
 def test_many_changes_at_once_are_those_changes_one_after_the_other(
     first: list[tuple[int, int, float, float]],
@@ -197,7 +196,6 @@ CHANGES = st.lists(
 )
 
 
-@pytest.mark.property
 @given(CHANGES)
 def test_whatever_happens_the_edges_stay_few_and_in_bounds(changes: list[tuple[int, int, str, float, int]]) -> None:
     minds, tick = relations(), 0

@@ -110,7 +110,6 @@ def test_the_penalty_of_fainting_covers_the_worst_stream_by_hand() -> None:
     assert faint_penalty(RewardConfig(), max_lateness_penalty=0.0) == 1.0
 
 
-@pytest.mark.property
 @given(
     survival=st.floats(0.0, 0.01),
     needs=st.floats(0.0, 0.05),

@@ -23,7 +23,6 @@ def assert_same_view(one: TownObserved, other: TownObserved) -> None:
         np.testing.assert_array_equal(column, other.observations[name])
 
 
-@pytest.mark.property
 @settings(max_examples=10)
 @example(seed=0, ticks=55, worlds=1)  # the town that is restored into has shown cooldowns, the saved one has none
 @given(seed=st.integers(0, 2**31 - 1), ticks=st.integers(0, 200), worlds=st.integers(1, 3))

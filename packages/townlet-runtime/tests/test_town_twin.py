@@ -290,7 +290,6 @@ class Both:
         return after
 
 
-@pytest.mark.property
 @settings(max_examples=12)
 @example(config=PLAIN, seed=1, sticky=0.9, guarded=True)
 @example(config=PACKED, seed=1, sticky=0.9, guarded=False)

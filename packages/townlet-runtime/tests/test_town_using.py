@@ -39,7 +39,6 @@ def test_helpers_by_hand() -> None:
     assert count_at(np.array([0, 2, -1, 2]), 4).tolist() == [1, 0, 2, 0]
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(0, 4)))
 def test_equals_before_counts_as_a_loop_does(values: list[int]) -> None:
     assert equals_before(np.array(values, dtype=np.int64)).tolist() == [

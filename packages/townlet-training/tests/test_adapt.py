@@ -201,7 +201,6 @@ def extensions(draw: st.DrawFn) -> tuple[PolicySpec, PolicySpec]:
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@pytest.mark.property
 @given(
     extensions(),
     st.sampled_from(["tanh", "relu"]),
@@ -352,7 +351,6 @@ def test_actions_that_are_legal_together_and_far_above_the_old_ones_have_their_p
     assert_allclose(mean_probabilities(totals, legal, found), [0.3, 0.25, 0.3], atol=1e-9)
 
 
-@pytest.mark.property
 @given(
     st.lists(st.floats(-60.0, 60.0), min_size=1, max_size=30),
     st.lists(st.floats(1e-6, 0.3), min_size=1, max_size=3),
@@ -373,7 +371,6 @@ def test_each_new_action_has_its_prior(totals: list[float], priors: list[float],
         assert abs(math.fsum(shares) / len(shares) - prior) <= 1e-8
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(-9.0, 9.0), min_size=2, max_size=9), st.floats(1e-4, 0.9), st.floats(1e-4, 0.9))
 def test_a_higher_prior_has_a_higher_bias(totals: list[float], one: float, other: float) -> None:
     legal, low, high = np.ones((len(totals), 1), np.bool_), min(one, other), max(one, other)

@@ -473,7 +473,6 @@ ARRAYS = st.one_of(NUMBERS, st.integers(1, 5).map(lambda width: np.dtype(f"<U{wi
 )
 
 
-@pytest.mark.property
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}(/[a-z0-9]{1,3}){0,2}", fullmatch=True), ARRAYS, max_size=4))
 def test_what_was_saved_is_what_is_read(state: dict[str, np.ndarray]) -> None:
     read = decode_worlds(encode_worlds(state), HERE)

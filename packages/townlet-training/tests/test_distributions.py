@@ -63,7 +63,6 @@ def test_the_gradient_of_a_masked_entropy_is_finite_and_zero_where_forbidden() -
     assert logits.grad[0, 2] == 0.0 and logits.grad[0, 0] != 0.0
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=6), st.floats(-20, 20, width=32))
 def test_adding_a_constant_to_the_logits_changes_nothing(logits: list[float], constant: float) -> None:
     row = torch.tensor([logits], dtype=torch.float64)
@@ -83,7 +82,6 @@ def test_log_softmax_of_large_logits_by_hand() -> None:
     assert log_probs[1].tolist() == [0.0, float(np.finfo(np.float32).min)]
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 1e4), st.booleans())
 def test_log_softmax_is_torchs(seed: int, spread: float, masked: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -237,7 +235,6 @@ def test_numpy_computes_the_same_parameters(distribution: Distribution) -> None:
         assert distribution.name or (np.exp(found[~legal]) == 0.0).all()
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32 - 1))
 def test_no_action_is_more_likely_than_the_mode_of_parts(seed: int) -> None:
     parts = MultiCategorical((3, 2, 4))

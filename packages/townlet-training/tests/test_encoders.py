@@ -66,7 +66,6 @@ def test_attention_is_its_equation() -> None:
     assert found[:, -1].tolist() == pytest.approx([3 / 6, 1 / 6])
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**16), st.permutations(range(6)))
 def test_the_order_of_things_changes_nothing(seed: int, order: list[int]) -> None:
     things = things_of()

@@ -130,7 +130,6 @@ def test_a_squashed_action_at_its_bounds_has_a_finite_log_probability_and_gradie
     assert params.grad is not None and torch.isfinite(params.grad).all()
 
 
-@pytest.mark.property
 @given(
     st.floats(-3, 3, width=32), st.floats(-2, 1, width=32), st.floats(-8, 8, width=32), st.floats(0.125, 64, width=32)
 )

@@ -39,7 +39,6 @@ def test_the_names_of_several_groups_begin_with_the_group() -> None:
     assert join_groups(by_group) == {"speaker/generator": 1, "listener/generator": 2}
 
 
-@pytest.mark.property
 @given(st.dictionaries(GROUP, st.dictionaries(st.text(min_size=1, max_size=5), st.integers()), min_size=1, max_size=4))
 def test_parting_undoes_joining(by_group: dict[str, dict[str, int]]) -> None:
     assert split_groups(join_groups(by_group), tuple(by_group)) == by_group

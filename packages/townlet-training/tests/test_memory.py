@@ -84,7 +84,6 @@ def test_frames_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", MEMORIES)
-@pytest.mark.property
 @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=6), seed=st.integers(0, 2**16))
 def test_whole_fragments_are_steps(kind: str, lengths: list[int], seed: int) -> None:
     memory = memory_of(kind, seed=seed)
@@ -96,7 +95,6 @@ def test_whole_fragments_are_steps(kind: str, lengths: list[int], seed: int) -> 
 
 
 @pytest.mark.parametrize("kind", MEMORIES)
-@pytest.mark.property
 @given(length=st.integers(2, 12), data=st.data())
 def test_a_fragment_may_be_cut_anywhere(kind: str, length: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, length - 1))
@@ -110,7 +108,6 @@ def test_a_fragment_may_be_cut_anywhere(kind: str, length: int, data: st.DataObj
 
 
 @pytest.mark.parametrize("kind", MEMORIES)
-@pytest.mark.property
 @given(lengths=st.lists(st.integers(1, 5), min_size=2, max_size=5), seed=st.integers(0, 2**16))
 def test_fragments_do_not_see_each_other(kind: str, lengths: list[int], seed: int) -> None:
     memory = memory_of(kind)

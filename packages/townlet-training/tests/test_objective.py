@@ -234,7 +234,6 @@ class Definition:
         return min(1.0 / self.min_ratio, self.ratios[step]) * first + min(1.0, self.ratios[step]) * rest
 
 
-@pytest.mark.property
 @given(valued_batches(), unit, unit, st.floats(0.1, 1.0))
 def test_equal_to_the_definition(valued: Valued, discount: float, lambda_: float, min_ratio: float) -> None:
     batch = valued.batch
@@ -251,7 +250,6 @@ def test_equal_to_the_definition(valued: Valued, discount: float, lambda_: float
             assert estimates.value_targets[row] == pytest.approx(target, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.property
 @given(valued_batches(kinds=[DECISION], on_policy=True), unit, unit)
 def test_on_policy_without_commitments_it_is_gae(valued: Valued, discount: float, lambda_: float) -> None:
     batch = valued.batch
@@ -273,7 +271,6 @@ def test_on_policy_without_commitments_it_is_gae(valued: Valued, discount: float
         assert_allclose(estimates.value_targets[rows], expected.value_targets[:, 0], atol=1e-12)
 
 
-@pytest.mark.property
 @given(valued_batches(kinds=[DECISION, FORCED], on_policy=True), unit)
 def test_at_lambda_one_the_target_is_the_return(valued: Valued, discount: float) -> None:
     batch = valued.batch
@@ -286,7 +283,6 @@ def test_at_lambda_one_the_target_is_the_return(valued: Valued, discount: float)
             assert estimates.advantages[row] == pytest.approx(to_go - valued.values[row], abs=1e-9)
 
 
-@pytest.mark.property
 @given(valued_batches())
 def test_the_order_of_trajectories_does_not_matter(valued: Valued) -> None:
     batch = valued.batch
@@ -300,7 +296,6 @@ def test_the_order_of_trajectories_does_not_matter(valued: Valued) -> None:
     assert_array_equal(actual.value_targets, expected.value_targets[rows])
 
 
-@pytest.mark.property
 @given(st.integers(1, 12), st.integers(1, 5), unit, unit, st.integers(0, 2**32 - 1))
 def test_vtrace_with_weights_of_one_is_gae(steps: int, size: int, discount: float, lambda_: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -314,7 +309,6 @@ def test_vtrace_with_weights_of_one_is_gae(steps: int, size: int, discount: floa
     assert_allclose(actual.value_targets, expected.value_targets, atol=1e-12)
 
 
-@pytest.mark.property
 @given(st.integers(2, 12), st.data())
 def test_nothing_after_a_terminal_step_reaches_back(steps: int, data: st.DataObject) -> None:
     end = data.draw(st.integers(0, steps - 2))
@@ -414,7 +408,6 @@ def test_policy_divergence_by_hand() -> None:
     assert_close(actual, torch.tensor([3.0 * (1.0 - math.log(2.0)), math.log(2.0) - 0.5]))
 
 
-@pytest.mark.property
 @given(st.floats(-20, 20, width=32), st.floats(0, 10, width=32))
 def test_policy_divergence_is_never_negative(log_ratio: float, weight: float) -> None:
     assert policy_divergence(torch.tensor([log_ratio]), torch.tensor([weight])).item() >= 0.0

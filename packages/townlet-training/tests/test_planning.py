@@ -75,7 +75,6 @@ def test_there_is_no_update_outside_of_the_plan(index: int) -> None:
         schedule().update(index)
 
 
-@pytest.mark.property
 @given(
     num_warmup=st.integers(0, 5),
     num_blend=st.integers(0, 40),
@@ -173,7 +172,6 @@ def test_ratios_of_a_blend_by_hand(kind: Any, values: list[float]) -> None:
     assert [blend_ratio(anneal, done) for done in (0.0, 0.25, 1.0)] == pytest.approx(values)
 
 
-@pytest.mark.property
 @given(
     start=st.floats(1e-6, 1.0),
     end=st.floats(0.0, 1.0),

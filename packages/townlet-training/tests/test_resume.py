@@ -389,7 +389,6 @@ def test_asked_to_stop_at_any_moment_it_comes_to_the_same(
 
 # The thorough session asks for 500 examples.
 @settings(max_examples=max(1, settings.default.max_examples // 8), suppress_health_check=list(HealthCheck))
-@pytest.mark.property
 @given(
     name=st.sampled_from(CASES),
     ends=st.lists(st.tuples(st.sampled_from(["kill", "stop"]), st.integers(0, 10**6)), min_size=1, max_size=4),

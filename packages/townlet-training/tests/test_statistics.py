@@ -59,7 +59,6 @@ def test_two_sets_by_hand() -> None:
     assert first.merged(nothing) is first and nothing.merged(first) is first
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 50))
 def test_running_statistics_are_those_of_all_rows(lengths: list[int], seed: int) -> None:
     network = network_of(CENTRAL)

@@ -39,7 +39,6 @@ def test_welchs_interval_by_hand() -> None:
     assert (low, high) == (pytest.approx(-2 - half), pytest.approx(-2 + half))
 
 
-@pytest.mark.property
 @given(SCORES, SCORES)
 def test_scipy_computes_the_same_intervals(first: list[float], second: list[float]) -> None:
     if len(set(first)) > 1 and np.std(first) > 1e-6 * np.abs(first).max():
@@ -52,7 +51,6 @@ def test_scipy_computes_the_same_intervals(first: list[float], second: list[floa
             )
 
 
-@pytest.mark.property
 @given(SCORES, st.floats(-100, 100, width=32), st.floats(0.5, 8.0, width=32))
 def test_an_interval_moves_and_stretches_with_its_values(values: list[float], shift: float, scale: float) -> None:
     low, high = student_interval(values, level=0.05)
@@ -140,7 +138,6 @@ def test_the_pooled_interquartile_mean_by_hand() -> None:
     assert pooled_interquartile_mean([np.array([[9.0, 0.0], [1.0, 2.0]]), np.array([9.0, 0.0, 3.0, 4.0])]) == 2.5
 
 
-@pytest.mark.property
 @given(SCORES)
 def test_the_interquartile_mean_of_scipy(values: list[float]) -> None:
     # `rliable.metrics.aggregate_iqm` is this call.
@@ -154,7 +151,6 @@ def test_the_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement([2.0, 3.0], [1.0]) == 1.0
 
 
-@pytest.mark.property
 @given(SCORES, SCORES)
 def test_laws_of_the_probability_of_improvement(first: list[float], second: list[float]) -> None:
     there, back = probability_of_improvement(first, second), probability_of_improvement(second, first)
@@ -195,7 +191,6 @@ def test_the_profile_by_hand() -> None:
     assert 3 * low**2 * (1 - low) + low**3 == pytest.approx(0.025)
 
 
-@pytest.mark.property
 @given(SCORES, st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6).map(sorted))
 def test_laws_of_the_profile(scores: list[float], thresholds: list[float]) -> None:
     profile = performance_profile(scores, thresholds, level=0.1)

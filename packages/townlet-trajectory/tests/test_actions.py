@@ -47,7 +47,6 @@ def test_the_order_of_parts_and_numbers_is_part_of_what_they_are() -> None:
     assert Box(names=("throttle", "steer"), low=(-1.0, 0.0), high=(1.0, 2.5)).digest != NUMBERS.digest
 
 
-@pytest.mark.property
 @given(any_actions())
 def test_a_document_read_again_is_the_same_actions(actions: ArrayActions) -> None:
     text = json.dumps(actions_document(actions)).encode()
@@ -56,7 +55,6 @@ def test_a_document_read_again_is_the_same_actions(actions: ArrayActions) -> Non
     assert hashlib.sha256(canonical_json(actions_document(actions))).hexdigest() == actions.digest
 
 
-@pytest.mark.property
 @given(any_actions(), any_actions())
 def test_digests_are_equal_where_the_actions_are(first: ArrayActions, second: ArrayActions) -> None:
     same = type(first) is type(second) and actions_document(first) == actions_document(second)

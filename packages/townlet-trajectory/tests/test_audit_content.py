@@ -14,7 +14,6 @@ from townlet_trajectory.errors import ShapeError
 GREATEST = float(np.finfo(np.float32).max)
 
 
-@pytest.mark.property
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(
     st_numpy.arrays(
@@ -73,7 +72,6 @@ def test_a_sample_needs_room_for_a_row() -> None:
         RowSample(0)
 
 
-@pytest.mark.property
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 100), st.integers(1, 100))
 def test_how_the_stream_is_cut_changes_nothing(num_rows: int, max_rows: int, one: int, other: int) -> None:
     rows = sampled(num_rows, max_rows, one)

@@ -224,7 +224,6 @@ def test_nothing_at_all_is_a_warning() -> None:
     assert problems(data) == {"empty"}
 
 
-@pytest.mark.property
 @given(any_batches(), st.integers(1, 9))
 def test_the_blocks_change_nothing(batch: TrajectoryBatch, rows: int) -> None:
     one = audit_dataset(BatchSource(batch, rows_per_block=rows))

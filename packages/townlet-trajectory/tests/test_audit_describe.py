@@ -161,7 +161,6 @@ def test_many_actions_are_one_line() -> None:
     assert lines[first + 14] == ""
 
 
-@pytest.mark.property
 @given(any_batches(), st.integers(1, 9))
 def test_anything_can_be_described_however_it_is_cut_into_blocks(batch: TrajectoryBatch, rows: int) -> None:
     if not len(batch):
@@ -241,7 +240,6 @@ def test_long_labels_are_cut_and_the_bars_shrink() -> None:
     assert lines[0].startswith("  " + "a" * 35 + "…  ██")
 
 
-@pytest.mark.property
 @given(
     st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=50) | st.lists(st.integers(-(10**9), 10**9), min_size=1),
     st.integers(2, 12),

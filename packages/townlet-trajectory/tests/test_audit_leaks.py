@@ -97,7 +97,6 @@ def skill_by_loops(values: np.ndarray, actions: np.ndarray) -> float:
     return best
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.integers(40, 120), st.integers(2, 4), st.integers(2, 30))
 def test_a_loop_over_rows_finds_the_same_skill(seed: int, num_rows: int, num_actions: int, num_values: int) -> None:
     rng = np.random.default_rng(seed)
@@ -108,7 +107,6 @@ def test_a_loop_over_rows_finds_the_same_skill(seed: int, num_rows: int, num_act
     assert [rule.skill for rule in rules] == pytest.approx([skill_by_loops(values, actions)])
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.integers(40, 300))
 def test_monotone_changes_of_a_feature_change_nothing(seed: int, num_rows: int) -> None:
     rng = np.random.default_rng(seed)

@@ -111,13 +111,11 @@ def test_what_is_no_finite_number_is_refused(values: list[float]) -> None:
         robust_scores(np.array(values))
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=40))
 def test_scores_are_those_of_plain_python(values: list[int]) -> None:
     assert robust_scores(np.array(values, np.float64)).tolist() == pytest.approx(twin([*map(float, values)]))
 
 
-@pytest.mark.property
 @given(
     st.lists(st.integers(-1000, 1000), min_size=1, max_size=40),
     st.integers(-1000, 1000),

@@ -37,7 +37,6 @@ def test_rows_by_hand() -> None:
     assert batch.ticks.tolist() == [4, 5, 0, 0, 1, 2]
 
 
-@pytest.mark.property
 @given(st.lists(trajectories(), min_size=1, max_size=5))
 def test_trajectory_inverts_from_trajectories(items: list[Trajectory]) -> None:
     batch = TrajectoryBatch.from_trajectories(items)
@@ -45,7 +44,6 @@ def test_trajectory_inverts_from_trajectories(items: list[Trajectory]) -> None:
         assert_same_trajectory(batch.trajectory(index), item)
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_select_then_concatenate_is_the_identity(batch: TrajectoryBatch, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(batch)))
@@ -53,7 +51,6 @@ def test_select_then_concatenate_is_the_identity(batch: TrajectoryBatch, data: s
     assert_same_batch(TrajectoryBatch.concatenate(parts), batch)
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_select_takes_in_order_and_repeats(batch: TrajectoryBatch, data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, len(batch) - 1), max_size=6))
@@ -62,7 +59,6 @@ def test_select_takes_in_order_and_repeats(batch: TrajectoryBatch, data: st.Data
         assert_same_trajectory(selected.trajectory(position), batch.trajectory(index))
 
 
-@pytest.mark.property
 @given(batches(), st.floats(0, 1), st.integers(0, 2**64 - 1))
 def test_split_keeps_episodes_whole_and_loses_nothing(batch: TrajectoryBatch, fraction: float, seed: int) -> None:
     train, held_out = batch.split_by_episode(fraction, seed=seed)
@@ -201,7 +197,6 @@ def test_adding_to_the_mapping_that_was_given_adds_nothing() -> None:
     assert "more" not in batch.columns
 
 
-@pytest.mark.property
 @given(batches(), st.integers(-7, 7), st.integers(-7, 7), st.sampled_from([None, 1, 2, -1]))
 def test_slices_are_those_of_a_list(batch: TrajectoryBatch, first: int, stop: int, stride: int | None) -> None:
     part, expected = batch[first:stop:stride], list(batch)[first:stop:stride]
@@ -226,7 +221,6 @@ def test_a_slice_is_a_view() -> None:
         assert name == "offsets" or np.shares_memory(array, arrays_of(batch)[name]), name
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_filter_is_that_of_a_list(batch: TrajectoryBatch, data: st.DataObject) -> None:
     keep = data.draw(st.lists(st.booleans(), min_size=len(batch), max_size=len(batch)))

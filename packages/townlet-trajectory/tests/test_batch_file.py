@@ -23,7 +23,6 @@ BATCH = TrajectoryBatch.from_trajectories(
 Arrays = dict[str, np.ndarray]
 
 
-@pytest.mark.property
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(any_batches())
 def test_load_inverts_save(tmp_path: Path, batch: TrajectoryBatch) -> None:

@@ -254,7 +254,6 @@ def test_bad_size() -> None:
         RolloutBuffer(NARROW, chunk_rows=0)
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 5), max_size=8), st.integers(1, 9))
 def test_every_dtype_and_shape_comes_back(seed: int, sizes: list[int], chunk_rows: int) -> None:
     rng = np.random.default_rng(seed)
@@ -274,7 +273,6 @@ def test_every_dtype_and_shape_comes_back(seed: int, sizes: list[int], chunk_row
             np.testing.assert_array_equal(ours[name], column, strict=True)
 
 
-@pytest.mark.property
 @given(
     st.integers(1, 7),
     st.lists(

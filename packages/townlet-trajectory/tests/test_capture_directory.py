@@ -63,7 +63,6 @@ def make_batch() -> TrajectoryBatch:
     )
 
 
-@pytest.mark.property
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches_of(SCHEMA))
 def test_load_inverts_save(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:

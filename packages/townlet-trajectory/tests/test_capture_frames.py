@@ -128,7 +128,6 @@ def test_missing_columns_and_unknown_actions() -> None:
         frames_of(outside, layout=LAYOUT)
 
 
-@pytest.mark.property
 @given(batches_of(SCHEMA))
 def test_frames_are_the_rows_tick_by_tick(batch: TrajectoryBatch) -> None:
     frames = frames_of(batch, layout=LAYOUT)

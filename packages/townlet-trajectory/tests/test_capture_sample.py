@@ -52,7 +52,6 @@ def decode(npz: bytes, description: bytes) -> ReplaySample:
     return decode_sample(npz, description, npz_path=NPZ, description_path=META)
 
 
-@pytest.mark.property
 @given(trajectories())
 def test_load_inverts_save(trajectory: Trajectory) -> None:
     restored = decode(*encode(trajectory)).trajectory

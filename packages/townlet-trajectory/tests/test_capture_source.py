@@ -218,7 +218,6 @@ def test_what_goes_on_after_an_end_is_cut_there() -> None:
     assert len(set(first_piece_of(table).tolist())) == 3  # none goes on in another
 
 
-@pytest.mark.property
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
 def test_cuts_keep_every_step_that_was_seen_before(dones: list[bool]) -> None:
     sample = replace(make_sample(len(dones)), dones=np.array(dones, np.bool_))

@@ -12,7 +12,6 @@ from townlet_trajectory.data.checks import is_finite, refuse_infinite
 GREATEST = float(np.finfo(np.float32).max)
 
 
-@pytest.mark.property
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @given(
     st_numpy.arrays(

@@ -81,7 +81,6 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
     assert mean_interval(np.full(7, 0.1), level=0.05, seed=1, num_resamples=200) == (0.1, 0.1)
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30))
 def test_the_interval_is_finite_and_within_the_data(values: list[float]) -> None:
     low, high = mean_interval(np.array(values), level=0.01, seed=1, num_resamples=200)
@@ -270,7 +269,6 @@ def test_an_interval_of_differences_is_the_wider_one_at_each_end() -> None:
     assert interval_of(few) == pytest.approx(skewed_interval(few, level=0.05), rel=1e-9)
 
 
-@pytest.mark.property
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30), st.integers(-9, 9))
 def test_the_interval_of_differences_holds_their_mean_and_mirrors(values: list[float], power: int) -> None:
     low, high = interval_of(values)

@@ -72,7 +72,6 @@ def test_from_every_format_to_every_other(through: str, to: str, tmp_path: Path)
     same(second, batch)
 
 
-@pytest.mark.property
 @settings(max_examples=10)
 @given(batches_of(SCHEMA))
 def test_a_round_through_all_formats_is_the_identity(

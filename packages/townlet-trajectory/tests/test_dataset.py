@@ -49,7 +49,6 @@ def bytes_of(batch: StepBatch) -> bytes:
     return b"".join(array.tobytes() for array in [*arrays, batch.rewards, batch.ticks, batch.steps])
 
 
-@pytest.mark.property
 @given(batch_sources(), SEEDS, st.integers(1, 9), SLACK, st.booleans(), SELECTIONS)
 def test_every_selected_step_is_handed_out_once_with_all_that_belongs_to_it(
     made: tuple[list[BatchSource], TrajectoryBatch],
@@ -99,7 +98,6 @@ def followers(whole: TrajectoryBatch) -> dict[str, Array]:
     return {name: np.concatenate([part[name][1:] for part in parts]) for name in whole.schema.observations}
 
 
-@pytest.mark.property
 @given(batch_sources(), SEEDS, st.integers(1, 4), SLACK, st.booleans(), SELECTIONS)
 def test_every_trajectory_with_a_selected_step_is_handed_out_once_and_whole(
     made: tuple[list[BatchSource], TrajectoryBatch],
@@ -139,7 +137,6 @@ def identity(trajectory: Trajectory) -> tuple[object, ...]:
     return (*ids, trajectory.terminated, trajectory.truncated, *(array.tobytes() for array in arrays))
 
 
-@pytest.mark.property
 @given(batch_sources(), SEEDS, st.integers(1, 9), SLACK, st.integers(0, 40), st.booleans())
 def test_seek_goes_on_exactly_as_the_unbroken_run(
     made: tuple[list[BatchSource], TrajectoryBatch],
@@ -258,7 +255,6 @@ def test_a_position_behind_the_last_batch_is_refused() -> None:
         dataset.batch(-1, 0)
 
 
-@pytest.mark.property
 @given(batch_sources(), st.integers(-5, 2**70), st.floats(0, 1))
 def test_the_sides_of_a_split_are_disjoint_and_complete_and_hold_whole_episodes(
     made: tuple[list[BatchSource], TrajectoryBatch], seed: int, held_out: float
@@ -272,7 +268,6 @@ def test_the_sides_of_a_split_are_disjoint_and_complete_and_hold_whole_episodes(
     assert len(np.unique(trajectories[1])) == len(whole.split_by_episode(held_out, seed=seed)[1])
 
 
-@pytest.mark.property
 @given(batch_sources(schema=SCHEMA), batch_sources(schema=SCHEMA), st.integers(0, 99), st.floats(0, 1))
 def test_what_is_added_moves_nothing_to_the_other_side(
     first: tuple[list[BatchSource], TrajectoryBatch],
@@ -470,7 +465,6 @@ def test_a_source_that_contradicts_its_table_is_refused() -> None:
         next(iter(TrajectoryDataset(Other(make_batch()), batch_size=4, seed=0)))
 
 
-@pytest.mark.property
 @given(st.integers(0), st.integers(0), st.binary(min_size=32, max_size=32))
 def test_a_position_survives_json(epoch: int, batch: int, digest: bytes) -> None:
     position = DatasetPosition(epoch=epoch, batch=batch, fingerprint=digest.hex())

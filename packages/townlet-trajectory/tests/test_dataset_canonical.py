@@ -34,7 +34,6 @@ def in_order_by_hand(batch: TrajectoryBatch) -> TrajectoryBatch:
     return batch.select(np.array(sorted(range(len(batch)), key=keys.__getitem__), np.int64))
 
 
-@pytest.mark.property
 @given(told_apart_batches(), st.integers(1, 2000), st.integers(1, 9), st.randoms(use_true_random=False), st.data())
 def test_whatever_cut_and_order_the_blocks_are_equal(
     batch: TrajectoryBatch, block_bytes: int, rows_per_block: int, random: object, data: st.DataObject

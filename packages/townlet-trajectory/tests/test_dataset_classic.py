@@ -60,7 +60,6 @@ def digest_of(batch: StepBatch | TrajectoryBatch) -> str:
     return arrays_digest(",".join(batch.observations).encode(), {**arrays, **batch.rows()})
 
 
-@pytest.mark.property
 @settings(max_examples=25)
 @given(
     told_apart_batches(),
@@ -95,7 +94,6 @@ def test_every_form_gives_the_same_batches(
     assert moments["captures"] == moments["shards"] == moments["minari"] == moments["npz"]
 
 
-@pytest.mark.property
 @settings(max_examples=15)
 @given(told_apart_batches(), st.integers(0, 2**32))
 def test_every_form_gives_the_same_split(

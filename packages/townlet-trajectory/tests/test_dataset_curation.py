@@ -124,7 +124,6 @@ def test_a_window_holds_something() -> None:
         reshard(source([make_trajectory(1, 1)]), ListSink(), window_bytes=0)
 
 
-@pytest.mark.property
 @given(batches(), st.floats(0, 1), st.integers(), st.integers(1, 9))
 def test_split_then_merge_is_the_identity(batch: TrajectoryBatch, fraction: float, seed: int, rows: int) -> None:
     whole, train, held_out, merged = BatchSource(batch, rows_per_block=rows), ListSink(), ListSink(), ListSink()
@@ -142,7 +141,6 @@ def test_split_then_merge_is_the_identity(batch: TrajectoryBatch, fraction: floa
     assert_same_batch(canonical(merged.all()), canonical(batch))
 
 
-@pytest.mark.property
 @given(batches(), st.integers(1, 9), st.integers(1, 3_000), st.integers(1, 9))
 def test_resharding_keeps_every_step(batch: TrajectoryBatch, rows: int, window_bytes: int, again: int) -> None:
     once, twice = ListSink(), ListSink()
@@ -151,7 +149,6 @@ def test_resharding_keeps_every_step(batch: TrajectoryBatch, rows: int, window_b
     assert_same_batch(canonical(joined(twice.all())), canonical(joined(batch)))
 
 
-@pytest.mark.property
 @given(batches(), st.integers(1, 9), st.integers(1, 6))
 def test_a_filter_and_its_opposite_share_all_trajectories(batch: TrajectoryBatch, rows: int, length: int) -> None:
     data = BatchSource(batch, rows_per_block=rows)

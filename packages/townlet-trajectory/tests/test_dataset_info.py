@@ -78,7 +78,6 @@ def manifests(draw: st.DrawFn) -> DatasetManifest:
     )
 
 
-@pytest.mark.property
 @given(manifests())
 def test_parse_inverts_encode(manifest: DatasetManifest) -> None:
     read = parse_dataset_manifest(manifest.encode(), "m")

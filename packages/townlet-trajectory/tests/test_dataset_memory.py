@@ -110,7 +110,6 @@ def test_steps_by_hand() -> None:
     np.testing.assert_array_equal(steps.next_observations["features"], expected)
 
 
-@pytest.mark.property
 @given(lists_of_batches(), st.data())
 def test_what_is_gathered_is_what_was_joined(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
     whole, window = TrajectoryBatch.concatenate(parts), make_window(parts)
@@ -164,7 +163,6 @@ def test_the_bytes_of_a_batch_by_hand() -> None:
     assert drawn.batch_bytes(source, SELECTED, 9) == 6 * step + 2 * once
 
 
-@pytest.mark.property
 @given(batches(), st.integers(1, 6))
 def test_no_batch_of_trajectories_is_larger_than_was_counted(batch: TrajectoryBatch, size: int) -> None:
     source = BatchSource(batch)

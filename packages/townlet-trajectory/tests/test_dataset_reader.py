@@ -96,7 +96,6 @@ def test_nothing_selected_has_no_window() -> None:
         assert (actual.windows, actual.offsets.tolist()) == ((), [0])
 
 
-@pytest.mark.property
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=12),
     st.integers(0, 20),

@@ -40,7 +40,6 @@ def test_a_selection_names_its_columns_and_itself() -> None:
     assert ALL_STEPS.columns == ()
 
 
-@pytest.mark.property
 @given(batches(), st.integers(1, 9), st.booleans())
 def test_what_is_counted_is_what_a_loop_counts(batch: TrajectoryBatch, rows_per_block: int, demonstrated: bool) -> None:
     selection = StepSelection(demonstrated=demonstrated)

@@ -50,7 +50,6 @@ def test_blocks_by_hand() -> None:
     assert BatchSource(make_batch()).block_offsets.tolist() == [0, 5]
 
 
-@pytest.mark.property
 @given(batches(), st.integers(1, 12))
 def test_blocks_one_after_the_other_are_the_batch(batch: TrajectoryBatch, rows_per_block: int) -> None:
     source = BatchSource(batch, rows_per_block=rows_per_block)
@@ -157,7 +156,6 @@ def test_what_is_asked_for_must_be_there() -> None:
         BatchSource(make_batch(), rows_per_block=0)
 
 
-@pytest.mark.property
 @given(batch_sources())
 def test_it_holds_what_its_sources_do(made: tuple[list[BatchSource], TrajectoryBatch]) -> None:
     sources, whole = made

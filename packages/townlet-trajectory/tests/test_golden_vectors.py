@@ -80,7 +80,6 @@ def test_large_observations_make_few_rows_and_too_large_ones_none() -> None:
         draw_inputs(too_large, seed=1)
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.booleans(), st.booleans())
 def test_written_then_read_is_the_same(tmp_path_factory: Any, seed: int, recurrent: bool, critic: bool) -> None:
     vectors = made(CARD if recurrent else replace(CARD, state_size=0), seed=seed)

@@ -125,7 +125,6 @@ def test_seeds_differ_by_seed_purpose_and_index() -> None:
     assert len(seeds) == 75
 
 
-@pytest.mark.property
 @given(
     seed=st.integers(0, 2**31 - 1),
     passes=st.lists(st.integers(0, 10_000), min_size=2, max_size=2, unique=True),

@@ -26,7 +26,6 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.property
 @given(JSON)
 def test_parse_inverts_both_spellings(value: object) -> None:
     assert parse_json(canonical_json(value), "f") == value
@@ -188,7 +187,6 @@ def test_what_steers_a_terminal_is_escaped() -> None:
     assert printable("\U000e0041\u2028") == "\\U000e0041\\u2028"
 
 
-@pytest.mark.property
 @given(st.text())
 def test_everything_becomes_printable(text: str) -> None:
     assert printable(text).isprintable()

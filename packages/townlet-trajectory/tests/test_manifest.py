@@ -26,7 +26,6 @@ from townlet_trajectory.storage.manifest import (
 FILES = {"weights": b"\0\1\2" * 50, "state.json": b"{}", "empty": b""}
 
 
-@pytest.mark.property
 @given(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_.]{0,8}(/[a-z]{1,3})?", fullmatch=True), st.binary(max_size=9)))
 def test_parse_inverts_encode(contents: dict[str, bytes]) -> None:
     manifest = manifest_of(contents)

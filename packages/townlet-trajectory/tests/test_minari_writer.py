@@ -84,7 +84,6 @@ def batch_of(schema: TrajectorySchema, seed: int = 0, num_steps: int = 3) -> Tra
     )
 
 
-@pytest.mark.property
 @settings(max_examples=20)
 @given(batches())
 def test_load_inverts_save(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:

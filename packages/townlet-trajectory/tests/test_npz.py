@@ -36,7 +36,6 @@ def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
     )
 
 
-@pytest.mark.property
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z_.]{1,8}", fullmatch=True),

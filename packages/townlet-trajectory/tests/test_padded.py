@@ -38,7 +38,6 @@ def test_by_hand() -> None:
     assert (padded.terminated.tolist(), padded.agent_ids.tolist()) == ([False, True], ["alice", "bob"])
 
 
-@pytest.mark.property
 @given(batches(), st.integers(0, 2))
 def test_flat_inverts_of(batch: TrajectoryBatch, extra: int) -> None:
     padded = PaddedBatch.of(batch, num_steps=int(batch.lengths.max()) + extra)

@@ -158,7 +158,6 @@ def test_what_has_no_names_is_a_list_of_fixed_size_in_c_order(tmp_path: Path) ->
     assert said["info"]["group"] == "agents"
 
 
-@pytest.mark.property
 @settings(max_examples=20)
 @given(batches_of(SCHEMA))
 def test_every_column_of_any_batch(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:

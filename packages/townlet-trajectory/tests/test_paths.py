@@ -42,7 +42,6 @@ def test_refused(name: str, tmp_path: Path) -> None:
         read_below(tmp_path, name, max_bytes=10, origin="manifest.json")
 
 
-@pytest.mark.property
 @given(st.text(alphabet=st.sampled_from("./\\ab:\0~ "), max_size=12))
 def test_what_is_accepted_stays_below(name: str) -> None:
     try:
@@ -118,14 +117,12 @@ def test_escaped_by_hand() -> None:
     assert escaped("é") == "%C3%A9"
 
 
-@pytest.mark.property
 @given(st.text(st.characters(), max_size=300))
 def test_escaped_is_always_a_plain_name(agent_id: str) -> None:
     name = escaped(agent_id)
     assert re.fullmatch(r"[A-Za-z0-9_%-]{0,137}", name)
 
 
-@pytest.mark.property
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_different_ids_have_different_names(first: str, second: str) -> None:
     assert (escaped(first) == escaped(second)) == (first == second)

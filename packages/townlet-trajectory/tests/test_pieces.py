@@ -185,14 +185,12 @@ def test_bad_arguments() -> None:
         keep_steps(batch, np.zeros(3, bool))
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_joined_undoes_every_cut(batch: TrajectoryBatch, data: st.DataObject) -> None:
     pieces = split_where(batch, data.draw(cuts(batch)))
     assert_same_batch(joined(pieces), batch)
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_cut_shuffled_merged_and_joined_is_the_identity(batch: TrajectoryBatch, data: st.DataObject) -> None:
     pieces = split_where(batch, data.draw(cuts(batch)))
@@ -200,7 +198,6 @@ def test_cut_shuffled_merged_and_joined_is_the_identity(batch: TrajectoryBatch, 
     assert_same_batch(canonical(joined(merged(parts))), canonical(batch))
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_cuts_are_where_they_were_asked_for(batch: TrajectoryBatch, data: st.DataObject) -> None:
     marks = data.draw(cuts(batch))
@@ -210,7 +207,6 @@ def test_cuts_are_where_they_were_asked_for(batch: TrajectoryBatch, data: st.Dat
     assert_same_batch(split_where(pieces, marks), pieces)
 
 
-@pytest.mark.property
 @given(batches())
 def test_each_piece_is_possessed_or_not(batch: TrajectoryBatch) -> None:
     pieces = split_at_possession(batch)
@@ -219,7 +215,6 @@ def test_each_piece_is_possessed_or_not(batch: TrajectoryBatch) -> None:
     assert_same_batch(joined(pieces), batch)
 
 
-@pytest.mark.property
 @given(batches(), st.data())
 def test_kept_steps_are_those_asked_for(batch: TrajectoryBatch, data: st.DataObject) -> None:
     keep = data.draw(cuts(batch))
@@ -228,7 +223,6 @@ def test_kept_steps_are_those_asked_for(batch: TrajectoryBatch, data: st.DataObj
     assert_same_batch(canonical(joined(merged([kept, dropped]))), canonical(batch))
 
 
-@pytest.mark.property
 @given(batches())
 def test_episodes_merged_are_the_batch(batch: TrajectoryBatch) -> None:
     episodes = split_by_world_episode(batch)
@@ -259,7 +253,6 @@ def recorded(collect_at: set[int]) -> TrajectoryBatch:
     return canonical(joined(merged([*parts, service.collect()])))
 
 
-@pytest.mark.property
 @given(st.sets(st.integers(0, 8)))
 def test_when_a_recorder_is_collected_from_changes_nothing(collect_at: set[int]) -> None:
     assert_same_batch(recorded(collect_at), recorded(set()))
@@ -315,7 +308,6 @@ def test_nothing() -> None:
         merged([])
 
 
-@pytest.mark.property
 @given(lists_of_batches(), st.data())
 def test_order_of_arrival_changes_nothing(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
     together = merged(parts)
@@ -326,7 +318,6 @@ def test_order_of_arrival_changes_nothing(parts: list[TrajectoryBatch], data: st
     assert_same_batch(merged(halves), together)
 
 
-@pytest.mark.property
 @given(batches(), st.floats(0, 1), st.integers(0, 9))
 def test_split_then_merge_is_the_identity(batch: TrajectoryBatch, fraction: float, seed: int) -> None:
     assert_same_batch(merged(batch.split_by_episode(fraction, seed=seed)), canonical(batch))

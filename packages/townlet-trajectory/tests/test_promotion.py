@@ -90,7 +90,6 @@ def test_the_streak_survives_the_process_and_seeds_are_fresh(tmp_path: Path) -> 
     assert len({seed for block in blocks for seed in block.tolist()}) == 30
 
 
-@pytest.mark.property
 @given(st.lists(st.sampled_from([BETTER, UNPROVEN, WORSE, SHORT_TAIL, None]), min_size=1, max_size=6), st.booleans())
 def test_the_registry_counts_like_a_person(
     tmp_path_factory: pytest.TempPathFactory, comparisons: list[PairedComparison | None], reopen: bool

@@ -29,7 +29,6 @@ def test_nothing() -> None:
     assert flat_rows(np.empty((0, 0, 5)), step_mask(offsets)).shape == (0, 5)
 
 
-@pytest.mark.property
 @given(st.lists(st.integers(1, 5), max_size=6), st.integers(0, 3), st.sampled_from([(), (2,), (1, 3)]))
 def test_each_is_the_inverse_of_the_other(lengths: list[int], extra: int, shape: tuple[int, ...]) -> None:
     offsets = offsets_of(np.array(lengths, np.int64))

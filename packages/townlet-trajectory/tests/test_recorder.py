@@ -579,7 +579,6 @@ def test_memory_does_not_grow_with_the_agents_that_ever_lived() -> None:
     assert batch.terminated.tolist() == [True, True, True, False]
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(5, 30), st.integers(1, 30))
 def test_spilled_pieces_joined_are_what_was_recorded(seed: int, num_ticks: int, max_rows: int, chunk_rows: int) -> None:
     whole = TrajectoryService(SCHEMA, max_rows=1000)

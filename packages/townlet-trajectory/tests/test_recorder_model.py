@@ -254,4 +254,4 @@ class ServiceMachine(RuleBasedStateMachine):
             assert self.service.spilled_rows == self.spilled
 
 
-TestService = pytest.mark.property(ServiceMachine.TestCase)
+TestService = ServiceMachine.TestCase

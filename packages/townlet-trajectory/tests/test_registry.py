@@ -563,4 +563,4 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 RegistryMachine.TestCase.settings = settings(max_examples=settings().max_examples // 4)
-TestRegistryModel = pytest.mark.property(RegistryMachine.TestCase)
+TestRegistryModel = RegistryMachine.TestCase

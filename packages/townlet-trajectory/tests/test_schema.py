@@ -211,7 +211,6 @@ def parse(document: object) -> TrajectorySchema:
     return parse_schema(Fields(document, "f", error=ManifestError))
 
 
-@pytest.mark.property
 @given(any_schemas())
 def test_parse_inverts_document(schema: TrajectorySchema) -> None:
     read = parse(json.loads(canonical_json(schema_document(schema))))

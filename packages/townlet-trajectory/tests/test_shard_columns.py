@@ -39,7 +39,6 @@ def texts_of(*texts: str) -> NDArray[np.object_]:
     return array
 
 
-@pytest.mark.property
 @given(
     st.dictionaries(st.text(max_size=3), any_specs(), max_size=4),
     st.integers(0, 20),
@@ -194,7 +193,6 @@ def buffer_sizes(array: pa.Array) -> int:
     return dictionary + sum(buffer.size for buffer in array.buffers() if buffer is not None)
 
 
-@pytest.mark.property
 @given(
     st.lists(any_specs(), min_size=1, max_size=4),
     st.integers(0, 40),

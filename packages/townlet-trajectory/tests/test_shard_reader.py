@@ -35,7 +35,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
-@pytest.mark.property
 @given(any_batches(), st.sampled_from(COMPRESSIONS), st.integers(7, 30))
 def test_read_inverts_write(
     tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch, compression: str, rows_per_shard: int

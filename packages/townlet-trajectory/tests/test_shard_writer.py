@@ -76,7 +76,6 @@ def test_a_shard_is_written_as_soon_as_it_is_full(tmp_path: Path) -> None:
     assert on_disk(tmp_path) == [[2, 2], [3, 2], [1], [5], [5], [2], [4]]
 
 
-@pytest.mark.property
 @given(st.lists(st.lists(st.integers(1, 6), max_size=3), max_size=2), st.integers(3, 7))
 def test_order_is_kept_and_shards_are_filled(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[list[int]], rows_per_shard: int
@@ -339,7 +338,6 @@ LONG = TrajectoryBatch.from_trajectories(
 )
 
 
-@pytest.mark.property
 @given(any_batches(max_trajectories=2), st.integers(3, 8))
 def test_joined_restores_what_was_cut(
     tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch, rows_per_shard: int
@@ -395,7 +393,6 @@ def test_recording_into_shards(tmp_path: Path) -> None:
     assert_same_batch(actual.select(np.lexsort(by_beginning)), expected)
 
 
-@pytest.mark.property
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 20), st.integers(5, 30), st.integers(3, 30), what_is_said())
 def test_what_is_said_of_an_episode_reaches_its_shards(

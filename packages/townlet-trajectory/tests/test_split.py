@@ -15,7 +15,6 @@ def test_the_hash_never_changes() -> None:
     assert hashes.tolist() == [0.7177539261763675, 0.33801825896746585, 0.3976128706492077, 0.3154646698172787]
 
 
-@pytest.mark.property
 @given(
     st.integers(-(2**70), 2**70),
     st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)), min_size=1, max_size=5),

@@ -112,7 +112,6 @@ def assert_same_moments(actual: Moments, expected: Moments, *, scale: float = 1.
     np.testing.assert_allclose(actual.squares, expected.squares, rtol=1e-9, atol=1e-9 * scale**2, strict=True)
 
 
-@pytest.mark.property
 @given(lists_of_batches(), st.data())
 def test_statistics_of_a_merge_are_merged_statistics(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
     whole = BatchStatistics.of(merged(parts), observations=("features",))
@@ -121,7 +120,6 @@ def test_statistics_of_a_merge_are_merged_statistics(parts: list[TrajectoryBatch
     assert_same_statistics(reduce(BatchStatistics.merged, statistics), whole)
 
 
-@pytest.mark.property
 @given(batches())
 def test_merging_with_nothing_changes_nothing(batch: TrajectoryBatch) -> None:
     found, nothing = BatchStatistics.of(batch), BatchStatistics.of(TrajectoryBatch.empty(batch.schema))
@@ -186,7 +184,6 @@ def test_bad_arguments() -> None:
         Moments.of(np.zeros((3, 2))).mean[0] = 1
 
 
-@pytest.mark.property
 @given(FLOATS, FLOATS, FLOATS)
 def test_merged_are_those_of_the_whole(one: list[float], two: list[float], three: list[float]) -> None:
     parts = [Moments.of(np.array(part, np.float32)) for part in (one, two, three)]
@@ -199,7 +196,6 @@ def test_merged_are_those_of_the_whole(one: list[float], two: list[float], three
         np.testing.assert_array_equal(getattr(forth, name), getattr(back, name), strict=True)
 
 
-@pytest.mark.property
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 300), max_size=6))
 def test_rows_in_parts_have_the_moments_of_all_at_once(seed: int, sizes: list[int]) -> None:
     # 1000 numbers a row: a chunk is 65 rows.

@@ -1,7 +1,6 @@
 """Pieces of one trajectory, and trajectories that cannot both be, against loops over all pairs."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import make_trajectory
@@ -79,7 +78,6 @@ rows = st.lists(
 )
 
 
-@pytest.mark.property
 @given(rows)
 def test_overlaps_are_those_of_all_pairs(rows: list[Row]) -> None:
     late = [
@@ -93,7 +91,6 @@ def test_overlaps_are_those_of_all_pairs(rows: list[Row]) -> None:
     assert overlapping(table(rows)).tolist() == late
 
 
-@pytest.mark.property
 @given(rows)
 def test_wholes_are_chains_that_a_loop_finds(rows: list[Row]) -> None:
     heads: list[int] = list(range(len(rows)))

@@ -22,7 +22,6 @@ def make_source() -> BatchSource:
     return BatchSource(batch, rows_per_block=5)
 
 
-@pytest.mark.property
 @given(batch_sources(), st.booleans(), st.none() | st.integers(0, 9000), st.data())
 def test_steps_by_number_are_those_of_the_sources_in_order(
     made: tuple[list[BatchSource], TrajectoryBatch], demonstrated: bool, slack: int | None, data: st.DataObject

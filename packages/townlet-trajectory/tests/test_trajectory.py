@@ -88,7 +88,6 @@ def test_steps_of_a_slice_by_hand() -> None:
     assert np.shares_memory(part.observations["map"], trajectory.observations["map"])
 
 
-@pytest.mark.property
 @given(trajectories(), st.data())
 def test_slices_put_together_are_the_whole(trajectory: Trajectory, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(trajectory)))

@@ -3,7 +3,6 @@
 from dataclasses import fields, replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import make_trajectory
@@ -40,7 +39,6 @@ def test_the_hash_never_changes() -> None:
     assert trajectory_hash(3, table).tolist() == [0.44800984857664017]
 
 
-@pytest.mark.property
 @given(st.integers(-(2**70), 2**70), st.integers(0, 39), st.sampled_from(["episodes", "trajectories"]))
 def test_data_that_comes_later_moves_nothing(seed: int, num_first: int, by: str) -> None:
     table = make_table()

@@ -64,7 +64,6 @@ def test_a_message_of_another_library_is_shown_without_secrets() -> None:
 _WORD = st.text("abcdefghijklmnopqrstuvwxyzXYZ0123456789", min_size=3, max_size=12)
 
 
-@pytest.mark.property
 @given(user=_WORD, password=_WORD, secret=_WORD, path=_WORD)
 def test_what_is_shown_holds_no_secret(user: str, password: str, secret: str, path: str) -> None:
     """Whatever the secrets are, a URL is shown as the one without them."""

@@ -49,7 +49,6 @@ def parse(text: str) -> object:
     return parse_yaml(text.encode(), PATH)
 
 
-@pytest.mark.property
 @given(values(st.text() | LOOKALIKES))
 def test_what_is_dumped_is_read_back_here_and_by_others(value: JsonValue) -> None:
     text = dump_yaml(value)
@@ -67,7 +66,6 @@ def test_dumped_text_is_quoted_where_either_version_of_yaml_would_not_read_text(
         dump_yaml({"a": math.nan})
 
 
-@pytest.mark.property
 @given(values(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=150)))
 def test_json_is_yaml(value: object) -> None:
     # but for surrogate pairs (YAML escapes characters, not UTF-16), and keys of more than 1024 characters
@@ -275,7 +273,6 @@ def test_the_place_of_every_key_and_item_is_noted() -> None:
     }
 
 
-@pytest.mark.property
 @given(values(st.text(st.sampled_from("ab"), max_size=2)))
 def test_what_has_a_place_is_what_is_there(value: JsonValue) -> None:
     marks: Marks = {}
