@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from townlet_runtime.cli.console import CommandError, Console, end_on_signals
-from townlet_runtime.cli.episodes.sharing import shared_evaluator
+from townlet_runtime.cli.episodes.sharing import sharing_episodes
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, require_unchanged
 from townlet_runtime.config import Config, config_from
@@ -264,7 +264,8 @@ def _arena(
         require_same_world(registry.path, begun, one.specs)
         specs, bridge = dict(one.specs), worlds.bridge(one.specs)
     seed = derive_seed(settings.seed, "registry/draws")
-    with shared_evaluator(config, worlds, bridge, seed=seed, workers=workers) as evaluator:
+    own = Evaluator(worlds.make_scored, config=bridge, seed=seed, num_worlds=config.training["num_envs"])
+    with sharing_episodes(own, worlds.message(config), workers=workers) as evaluator:
         yield Arena(
             registry=registry,
             evaluator=evaluator,

@@ -165,3 +165,23 @@ def require_same_world(run_dir: Path, begun: BegunFile, specs: Mapping[str, Simu
                 f"{run_dir}: the world `{begun.environment}`{where} is another one than the run was begun in: "
                 + "; ".join(differing)
             )
+
+
+def require_begun_with(run_dir: Path, option: str, begun: str | None, now: str | None) -> None:
+    """Refuse to resume a run with another value of an option than it was begun with.
+
+    Args:
+        run_dir: named in the error.
+        option: its name without dashes.
+        begun: the value that the run was begun with; None: the option was not given.
+        now: the value now.
+
+    Raises:
+        CommandError: says both values.
+    """
+    if begun == now:
+        return
+    if begun is None:
+        raise CommandError(f"{run_dir}: begun without --{option}, which is {now} now; leave it out")
+    now = "nothing" if now is None else now
+    raise CommandError(f"{run_dir}: begun with --{option} {begun}, which is {now} now; say --{option} {begun}")

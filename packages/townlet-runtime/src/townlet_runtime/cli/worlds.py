@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from townlet_behavior import Box, BridgeConfig, CommitmentConfig, ScriptedConfig
 from townlet_runtime.adapters.controllers import (
@@ -36,6 +37,7 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
+from townlet_runtime.config.dump import noted
 from townlet_runtime.config.sections import MODULE
 from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
@@ -126,26 +128,6 @@ def require_unchanged(run_dir: Path) -> BegunFile:
     before = config_from(dict(begun.config), source=str(run_dir / BEGUN)).config
     keys = ", ".join(f"`{each.key}`" for each in config_differences(before, config)) or f"`config_sha256` of {BEGUN}"
     raise CommandError(f"{run_dir / CONFIG}: changed since the run was begun: {keys}")
-
-
-def require_begun_with(run_dir: Path, option: str, begun: str | None, now: str | None) -> None:
-    """Refuse to resume a run with another value of an option than it was begun with.
-
-    Args:
-        run_dir: named in the error.
-        option: its name without dashes.
-        begun: the value that the run was begun with; None: the option was not given.
-        now: the value now.
-
-    Raises:
-        CommandError: says both values.
-    """
-    if begun == now:
-        return
-    if begun is None:
-        raise CommandError(f"{run_dir}: begun without --{option}, which is {now} now; leave it out")
-    now = "nothing" if now is None else now
-    raise CommandError(f"{run_dir}: begun with --{option} {begun}, which is {now} now; say --{option} {begun}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +245,22 @@ class Worlds:
             says_blend=config.policy.blend is not None,
             groups=groups,
         )
+
+    @classmethod
+    def told(cls, message: Mapping[str, Any]) -> tuple[Config, Worlds]:
+        """Return the config and the worlds that a message speaks of; see `message`."""
+        options = dict(message["options"])
+        guardrails, groups = (tuple(options.pop(name)) for name in ("guardrails", "groups"))
+        config = config_from(message["config"], source="the config of the command").config
+        return config, cls.of(config, WorldOptions(**options, guardrails=guardrails, groups=groups))
+
+    def message(self, config: Config) -> dict[str, Any]:
+        """Say in a message to a worker how they are built.
+
+        Args:
+            config: that they were made of, with everything that options changed in it.
+        """
+        return {"config": noted(config), "options": asdict(self.options)}
 
     def shown(self, town: Town) -> GroupedSimulation:
         """Return a town, made by `towns`, as `make` makes them: with this script, these guardrails and these groups."""

@@ -59,8 +59,7 @@ class Evaluator:
             raise SimulationError(f"`num_worlds` must be at least 1, got {num_worlds}")
         self._make = make
         self._config = config
-        self._seed = seed
-        self._num_worlds = num_worlds
+        self.seed, self.num_worlds = seed, num_worlds
 
     def evaluate(
         self,
@@ -119,7 +118,7 @@ class Evaluator:
 
     def waves(self, seeds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Divide `seeds` [n] into waves, each [size]; see `waves_of`."""
-        return waves_of(seeds, num_worlds=self._num_worlds)
+        return waves_of(seeds, num_worlds=self.num_worlds)
 
     def wave(self, players: Mapping[str, AnyActor] | str, *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Play one of the `waves` alone, in worlds of its own.
@@ -172,7 +171,7 @@ class Evaluator:
             config=replace(self._config, ratio=1.0),
             policies=cast.policies,
             services=None,
-            seed=self._seed,
+            seed=self.seed,
             greedy=greedy,
             drawn=cast.drawn,
         )

@@ -11,10 +11,10 @@ import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
 from townlet_runtime.cli.episodes.options import NUM_RESAMPLES, RESAMPLING_SEED, EvaluateOptions
-from townlet_runtime.cli.episodes.sharing import shared_evaluator
+from townlet_runtime.cli.episodes.sharing import sharing_episodes
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
-from townlet_runtime.cli.world_options import require_code, require_same_world
-from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
+from townlet_runtime.cli.world_options import require_begun_with, require_code, require_same_world
+from townlet_runtime.cli.worlds import Worlds, load_of_run
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.runs.finished import read_run
@@ -63,9 +63,11 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
             f"--workers {options.workers}: the run has opponents of {', '.join(opponents)}, and workers have none"
         )
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
+    num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
+    own = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     with (
         end_on_signals(),
-        shared_evaluator(config, worlds, bridge, seed=run.summary.seed, workers=options.workers) as evaluator,
+        sharing_episodes(own, worlds.message(config), workers=options.workers) as evaluator,
     ):
         policies = {name: each.policies for name, each in named.items()}
         played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console, opponents)

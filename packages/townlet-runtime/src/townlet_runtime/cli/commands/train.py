@@ -24,10 +24,8 @@ from townlet_runtime.cli.training.run_starts import (
 from townlet_runtime.cli.training.seen import SeenRun, seen_live
 from townlet_runtime.cli.training.training_data import data_of, open_data
 from townlet_runtime.cli.training.workers import workers_of
-from townlet_runtime.cli.worlds import (
-    load_of_run,
-    require_begun_with,
-)
+from townlet_runtime.cli.world_options import require_begun_with
+from townlet_runtime.cli.worlds import load_of_run
 from townlet_runtime.config import (
     config_differences,
     config_digest,

@@ -10,25 +10,15 @@ from __future__ import annotations
 from contextlib import closing
 
 from townlet_runtime.cli.episodes.sharing import unpacked
-from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds
-from townlet_runtime.config import Config, config_from
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.worker import Workplace, answer_on_streams
 
 
-def worlds_told(message: Message) -> tuple[Config, Worlds]:
-    """Return the config and the worlds that a message speaks of; see `sharing.worlds_message`."""
-    options = dict(message["options"])
-    guardrails, groups = (tuple(options.pop(name)) for name in ("guardrails", "groups"))
-    config = config_from(message["config"], source="the config of the command").config
-    return config, Worlds.of(config, WorldOptions(**options, guardrails=guardrails, groups=groups))
-
-
 def workplace(message: Message) -> Workplace:
     """Build what a worker works with from the first message."""
-    _, worlds = worlds_told(message)
+    _, worlds = Worlds.told(message)
     with closing(worlds.make_scored(1)) as one:
         bridge = worlds.bridge(one.specs)
     evaluator = Evaluator(worlds.make_scored, config=bridge, seed=message["seed"], num_worlds=message["num_worlds"])

@@ -6,14 +6,10 @@ import io
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from townlet_behavior import BridgeConfig
 from townlet_runtime.cli.training.run_options import WORKER_TIMEOUT_S
-from townlet_runtime.config.dump import noted
-from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.file import verified_digest
 from townlet_runtime.policy.onnx import FilePolicy, OnnxPolicy, RecurrentOnnxPolicy, policy_of
 from townlet_runtime.workers.evaluating import SharedEvaluator
@@ -23,46 +19,29 @@ from townlet_runtime.workers.pool import WorkerPool
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
 if TYPE_CHECKING:
-    from townlet_runtime.cli.worlds import Worlds
-    from townlet_runtime.config import Config
+    from townlet_runtime.core.evaluator import Evaluator
 
 COMMAND = [sys.executable, "-P", "-m", "townlet_runtime.cli.episodes.player"]
 
 
 @contextmanager
-def shared_evaluator(
-    config: Config, worlds: Worlds, bridge: BridgeConfig, *, seed: int, workers: int
-) -> Iterator[Evaluator | SharedEvaluator]:
-    """Make the evaluator of a command, which has workers until the end of the block.
+def sharing_episodes(own: Evaluator, worlds: Message, *, workers: int) -> Iterator[Evaluator | SharedEvaluator]:
+    """Let workers play beside this process until the end of the block.
 
     Args:
-        config: of the worlds, with all settings of training written out.
-        worlds: that were made of it.
-        bridge: as deployed.
-        seed: of the policies' own draws.
-        workers: processes that play beside this one.
+        own: the evaluator of this process.
+        worlds: that it plays in, as a worker is told them.
+        workers: processes; 0: this one plays everything.
     """
-    num_worlds: int = config.training["num_envs"]
-    own = Evaluator(worlds.make_scored, config=bridge, seed=seed, num_worlds=num_worlds)
     if not workers:
         yield own
         return
-    message = {**worlds_message(config, worlds), "seed": seed, "num_worlds": num_worlds}
+    message = {**worlds, "seed": own.seed, "num_worlds": own.num_worlds}
     pool = WorkerPool(lambda place: ProcessLink(COMMAND), workers, message, timeout_s=WORKER_TIMEOUT_S)
     try:
         yield SharedEvaluator(own, pool, packed=packed)
     finally:
         pool.close()
-
-
-def worlds_message(config: Config, worlds: Worlds) -> Message:
-    """Say in a message to a worker how worlds are built.
-
-    Args:
-        config: of the worlds, with everything that options changed in it.
-        worlds: that were made of it.
-    """
-    return {"config": noted(config), "options": asdict(worlds.options)}
 
 
 def packed(actors: Mapping[str, AnyActor]) -> bytes | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from townlet_runtime.cli.episodes.player import worlds_told
+from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import training_settings
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.workers.messages import Message
@@ -29,7 +29,7 @@ def workplace(message: Message) -> Workplace:
 
     # As in the process that learns: the number may change the last bit of a product.
     use_threads(message["threads"])
-    config, worlds = worlds_told(message)
+    config, worlds = Worlds.told(message)
     training = training_config(
         training_settings(config),
         preset_name=config.preset,

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.cli.episodes.sharing import worlds_message
 from townlet_runtime.cli.threads import default_processes
 from townlet_runtime.training_worlds import Workers
 from townlet_runtime.workers.links import ProcessLink
@@ -86,7 +85,7 @@ def _players(plan: TrainPlan, training: TrainingConfig) -> int:
 def _worlds_of(plan: TrainPlan) -> Message:
     """The first message to a worker."""
     return {
-        **worlds_message(plan.config, plan.worlds),
+        **plan.worlds.message(plan.config),
         "mode": plan.mode,
         "seed": plan.seed,
         "behaviors": plan.behaviors if plan.compares else (),
