@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bench_workers import collector, policies, units, workplace, world
@@ -107,8 +108,9 @@ def on_nodes(moments: int) -> None:
         nodes.remove_node(node, allow_graceful=False)
 
     def add_one() -> None:
-        if len(there) < NODES:  # in the main thread, where Ray asks for signals
-            there.append(nodes.add_node(num_cpus=1))
+        while len(there) < NODES:  # in the main thread, where Ray asks for signals
+            with suppress(Exception):  # a node that did not begin within 30 s; it raises no other
+                there.append(nodes.add_node(num_cpus=1))
 
     try:
         tried("a node", pool, end_one, moments, prepare=add_one)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import strategies
 import worker_worlds
-from ray_nodes import simulated
+from ray_nodes import added, simulated
 from test_workers_collecting import FOUR, TICKS, alone, collector, content
 from worker_worlds import corridors, packed, policy, workplace
 
@@ -88,7 +88,7 @@ def test_a_node_that_ends_takes_nothing_with_it(connected: RayCluster, nodes: An
     finally:
         pool.close()
         while len(nodes.nodes) < NODES:
-            nodes.nodes.append(nodes.add_node(num_cpus=1))
+            nodes.nodes.append(added(nodes))
 
 
 @pytest.mark.parametrize("what", ["die", "hang"])
