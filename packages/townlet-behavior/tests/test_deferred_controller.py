@@ -392,8 +392,8 @@ def test_a_mind_that_hangs_blocks_no_tick_and_no_end() -> None:
 
 
 def test_idle_threads_end_with_the_controller() -> None:
-    # Threads by number: those of tests before this one may end meanwhile.
-    before = {thread.ident for thread in threading.enumerate()}
+    # The threads themselves: the number of one of a test before, which ends meanwhile, may be given again.
+    before = set(threading.enumerate())
     # A tick here takes microseconds: with the usual deadline the answer might be late, and no other one be needed.
     patient = DeferredConfig(deadline_ticks=2**30, max_age_ticks=2**30)
     life = Life(controller_of(lambda questions: [Answer(action="eat")] * len(questions), patient))
@@ -402,14 +402,14 @@ def test_idle_threads_end_with_the_controller() -> None:
         life.step()
         time.sleep(0.001)
     assert life.controller.counts.answered
-    started = {thread.ident for thread in threading.enumerate()} - before
+    started = set(threading.enumerate()) - before
     assert started
     del life
     gc.collect()
     until = time.monotonic() + 30.0
-    while started & {thread.ident for thread in threading.enumerate()} and time.monotonic() < until:
+    while started & set(threading.enumerate()) and time.monotonic() < until:
         time.sleep(0.01)
-    assert not started & {thread.ident for thread in threading.enumerate()}
+    assert not started & set(threading.enumerate())
 
 
 def test_the_next_agent_in_a_slot_has_a_budget_of_its_own() -> None:
