@@ -38,6 +38,7 @@ TEXTS = {
     "PSF License": "PSF",
 }
 BY_NAME = {
+    "certifi": "MPL-2.0 holds for changes to its own files, and none are made; Ray needs it",
     "tqdm": "MPL-2.0 holds for changes to its own files, and none are made; Mesa needs it",
 }
 """Distributions that are allowed by name, each with its reason."""
