@@ -27,13 +27,13 @@ MAX_SECONDS = 600.0
 MORE = [
     "-q",
     "--set",
-    "training.final_episodes=14",
+    "training.final_episodes=40",
     "--set",
-    "promotion.num_episodes=14",
+    "promotion.num_episodes=40",
     "--set",
     "gates.kept_fraction=0",
 ]
-"""Fourteen episodes in worlds of two: seven waves, for both processes to play some."""
+"""Forty episodes in worlds of two: twenty waves, for both processes to play some."""
 
 
 class Killed(BaseException):
@@ -115,7 +115,7 @@ def test_a_run_that_is_too_small_for_it_has_no_second_process(tmp_path: Path, be
 def test_one_with_enough_to_play_has_one_where_the_cpus_carry_it(
     tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "WORTH_TICKS", 6 * 14 * 40)
+    monkeypatch.setattr(workers, "WORTH_TICKS", 6 * 40 * 40)
     monkeypatch.setattr(workers, "default_processes", lambda threads: 2 if threads == 1 else 0)
     assert main(arguments(tmp_path / "run", *MORE)) in (0, 1)
     assert len(begun) == 1

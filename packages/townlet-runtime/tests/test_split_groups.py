@@ -244,7 +244,7 @@ def test_a_split_world_under_a_script_with_plans_and_a_guardrail_is_the_world(
     config = replace(config, masked=False)
     whole = equipment.of(OneGroup(Corridor(config, num_worlds=2)))
     split = SplitGroups(equipment.of(OneGroup(Corridor(config, num_worlds=2))), groups)
-    require_equal(whole, split, ratio=ratio, ticks=16)
+    require_equal(whole, split, ratio=ratio, ticks=40)
 
 
 def test_script_and_guardrail_are_told_once_a_tick_of_all_groups_at_once() -> None:
