@@ -13,6 +13,7 @@ from townlet_training.errors import (
     EmptyBatchError,
     ExportError,
     NonFiniteError,
+    RankError,
     ResumeError,
     ShapeError,
     StaleBatchError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
     from townlet_training.learning.ppo import PPOLearner
+    from townlet_training.learning.ranks.processes import Ranks
     from townlet_training.learning.update import PPOUpdate
     from townlet_training.network.actor_critic import ActorCritic
     from townlet_training.network.adapt import adapted_network, adapted_spec, prior_biases
@@ -145,6 +147,8 @@ __all__ = [
     "PromotionConfig",
     "PromotionDecision",
     "PromotionPass",
+    "RankError",
+    "Ranks",
     "ReferenceRows",
     "ResumeError",
     "RunCounters",
@@ -195,6 +199,7 @@ _MODULES = {
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
     "townlet_training.learning.ppo": "PPOLearner",
+    "townlet_training.learning.ranks.processes": "Ranks",
     "townlet_training.learning.update": "PPOUpdate",
     "townlet_training.network.actor_critic": "ActorCritic",
     "townlet_training.network.adapt": "adapted_network adapted_spec prior_biases",

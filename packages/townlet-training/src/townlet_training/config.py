@@ -247,6 +247,9 @@ class TrainingConfig:
     """How many of the newest checkpoints stay, beside the best and the last good one."""
     device: Device = "cpu"
     """Where the learners compute; experience is collected, and episodes are played, on the CPU."""
+    num_learners: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that make each update of PPO together, each with a share of every minibatch, and with a GPU of its own
+    on `cuda`. Another number rounds otherwise, so it is a setting of the run."""
     metrics: tuple[str, ...] = ()
     """Sinks of metrics beside the log, by the names that packages registered in `townlet.metrics`, such as
     `tensorboard`."""
@@ -286,6 +289,8 @@ class TrainingConfig:
             raise ConfigError(f"`collect_ahead` is for the modes anneal and ppo, got mode {self.mode}")
         if self.collect_ahead and self.anneal.adaptive_ratio:
             raise ConfigError("`collect_ahead` needs ratios that are known ahead, got `anneal.adaptive_ratio`")
+        if self.num_learners > 1 and self.mode in ("bc", "dagger"):
+            raise ConfigError(f"`num_learners` is for modes with updates of PPO, got mode {self.mode}")
         opposed = [group for group, one in self.groups.items() if one.policy != "learn"]
         if self.is_scheduled and opposed:
             raise ConfigError(f"all `groups` learn in a run that follows a schedule, got opponents of {opposed}")

@@ -49,6 +49,10 @@ class NonFiniteError(TrainingError):
         return NonFiniteError(self.stage, self.detail, where=where)
 
 
+class RankError(TrainingError):
+    """A process that learns together with this one has ended, failed, or does not answer."""
+
+
 class ResumeError(TrainingError):
     """A run cannot be resumed: its log is damaged, its worlds cannot be saved, or it is another run."""
 

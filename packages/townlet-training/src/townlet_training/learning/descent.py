@@ -23,7 +23,6 @@ from townlet_training.network.trunk import Floats
 from townlet_training.network.weights import aligned
 
 if TYPE_CHECKING:
-    from townlet_training.learning.batch import PolicyRows
     from townlet_training.learning.minibatches import Minibatch
     from townlet_training.learning.optimizer import Optimizer
     from townlet_training.network.actor_critic import ActorCritic
@@ -156,17 +155,18 @@ class ClosedForm:
             self._values.take(valued),
             value_clip=config.value_clip,
             value_loss_coef=config.value_loss_coef,
+            num_rows=minibatch.whole.num_valued,
         )
         if policy_inputs is None:
             self._policy_slopes = None
-            nothing = PolicyTerms(0.0, objective.batch.mean_entropy, 0.0, 0.0, 0.0)
+            nothing = objective.no_decision(minibatch, critic_only=critic_only)
             return objective.joined(value_loss, nothing, alone=True)
         outputs = self._policy.outputs(policy_inputs)
         if self._decisions is None:
-            policy, self._policy_slopes = self._autograd_slopes(outputs, minibatch.policy)
+            policy, self._policy_slopes = self._autograd_slopes(outputs, minibatch)
         else:
             decided = self._decisions.take(minibatch.decided.numpy())
-            policy, self._policy_slopes = discrete_slopes(objective, outputs, decided)
+            policy, self._policy_slopes = discrete_slopes(objective, outputs, decided, minibatch)
         return objective.joined(value_loss, policy)
 
     def _read(self, minibatch: Minibatch, *, critic_only: bool) -> tuple[Floats | None, Floats, NDArray[np.int64]]:
@@ -190,10 +190,10 @@ class ClosedForm:
         # Into memory that is there already, and without the check of the indices, which would copy once more.
         return self._inputs.take(rows, axis=0, out=self._gathered[number][: len(rows)], mode="clip")
 
-    def _autograd_slopes(self, outputs: Floats, rows: PolicyRows) -> tuple[PolicyTerms[float], Floats]:
+    def _autograd_slopes(self, outputs: Floats, minibatch: Minibatch) -> tuple[PolicyTerms[float], Floats]:
         """As of `discrete_slopes`, of numbers."""
         head = torch.from_numpy(outputs).requires_grad_()
-        terms = self._objective.policy_terms(self._network.completed(head), rows)
+        terms = self._objective.policy_terms(self._network.completed(head), minibatch)
         slopes = head_slopes(self._network, self._optimizer, self._objective.policy_total(terms), head)
         return PolicyTerms(*torch.stack(terms).tolist()), slopes
 
@@ -237,7 +237,9 @@ def head_slopes(network: ActorCritic, optimizer: Optimizer, loss: Tensor, head: 
     return found
 
 
-def discrete_slopes(objective: Objective, outputs: Floats, rows: Decisions) -> tuple[PolicyTerms[float], Floats]:
+def discrete_slopes(
+    objective: Objective, outputs: Floats, rows: Decisions, minibatch: Minibatch | None = None
+) -> tuple[PolicyTerms[float], Floats]:
     """Terms of the decisions where actions are indices, and the slopes of their loss.
 
         g = ∂loss/∂log π(a) = -w Â r / D   where r Â <= clip(r, 1 ± ε) Â, else 0
@@ -245,16 +247,19 @@ def discrete_slopes(objective: Objective, outputs: Floats, rows: Decisions) -> t
         ∂loss/∂z_b = π_b (c (log π_b + H) / N - g - k) + g 1[b = a] + k 1[b = label]            for each part
 
     z are the outputs, c is the coefficient of the entropy H of a part. A forbidden action has π = 0, and so no slope.
+    Of a share of a minibatch, N in the denominator is that of the whole.
 
     Args:
         objective: of the update, which has D, L, ε, c and κ.
         outputs: z [N, Σ A_k] of the policy, before any mask.
         rows: the N decisions, at least one.
+        minibatch: that has these decisions; None: they are a whole one's.
 
     Returns:
         As of `Objective.policy_terms`, and slopes [N, Σ A_k].
     """
-    config, num_rows = objective.config, len(outputs)
+    config = objective.config
+    num_rows = len(outputs) if minibatch is None else len(minibatch.whole.decided)
     # Actions first: sums over them are then sums of whole rows, which take a fifth of the time.
     log_probs = np.ascontiguousarray(outputs.T)
     if rows.is_forbidden is not None:
@@ -263,7 +268,8 @@ def discrete_slopes(objective: Objective, outputs: Floats, rows: Decisions) -> t
     chosen = _places(rows.actions)
     gains = rows.advantages
     if config.normalize_advantages == "minibatch":
-        gains = objective.normalized(torch.from_numpy(gains)).numpy() * rows.weights
+        whole = None if minibatch is None else objective.advantages_of_whole(minibatch)
+        gains = objective.normalized(torch.from_numpy(gains), whole=whole).numpy() * rows.weights
 
     log_ratios = _picked(log_probs, chosen)
     log_ratios -= rows.log_probs

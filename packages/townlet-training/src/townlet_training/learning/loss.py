@@ -16,7 +16,7 @@ from townlet_training.learning.rows import at_rows, params_of
 from townlet_training.network.trunk import Floats
 
 if TYPE_CHECKING:
-    from townlet_training.learning.batch import LearnerBatch, PolicyRows
+    from townlet_training.learning.batch import LearnerBatch
     from townlet_training.learning.config import PPOConfig
     from townlet_training.learning.minibatches import Minibatch
     from townlet_training.network.actor_critic import ActorCritic
@@ -55,7 +55,8 @@ class Objective:
         + κ/L · Σ CE(a^script)
 
     D and L are the decisions and the labels in the batch ÷ the number of minibatches, the same for every minibatch.
-    Forced rows are in the mean of the value loss alone.
+    Forced rows are in the mean of the value loss alone. Terms and gradient of a share of a minibatch are summands of
+    those of the whole.
 
     Attributes:
         network: that learns.
@@ -101,16 +102,26 @@ class Objective:
             raise NonFiniteError("advantages", f"their mean is {shift!r}; {self.batch.extremes}")
         return shift, 1.0 / (advantages.std(correction=0).item() + _ADVANTAGE_EPS)
 
-    def normalized(self, advantages: Tensor) -> Tensor:
-        """Â [N] of a minibatch as the loss has them, from those in reward units.
+    def normalized(self, advantages: Tensor, *, whole: Tensor | None = None) -> Tensor:
+        """Â [N] as the loss has them, from those in reward units.
+
+        Args:
+            advantages: of a minibatch, or a share of one.
+            whole: of all of that minibatch; None: those are all.
 
         Raises:
-            NonFiniteError: if their mean is not finite.
+            NonFiniteError: if the mean of the whole is not finite.
         """
         shift, scale = self._shift, self._scale
         if self.config.normalize_advantages == "minibatch":
-            shift, scale = self._normalization(advantages)
+            shift, scale = self._normalization(advantages if whole is None else whole)
         return (advantages - shift) * scale
+
+    def advantages_of_whole(self, minibatch: Minibatch) -> Tensor | None:
+        """Â of the whole of a share in reward units, where its `normalized` ones depend on them."""
+        if minibatch.share_of is None or self.config.normalize_advantages != "minibatch":
+            return None
+        return at_rows(self.batch.policy.advantages, minibatch.whole.decided)
 
     def features(self, minibatch: Minibatch, *, critic_only: bool) -> tuple[Tensor | None, Tensor, Tensor]:
         """What the trunks read of a minibatch.
@@ -145,38 +156,53 @@ class Objective:
     def terms(self, minibatch: Minibatch, *, critic_only: bool) -> Terms[Tensor]:
         """Evaluate the loss, with gradients for policy and critic.
 
-        Where `critic_only`, or without a decision in `minibatch`, the policy is not evaluated and has no gradient; the
-        entropy is then that of the policy that acted.
+        Where `critic_only`, or without a decision in `minibatch`, the policy is not evaluated and has no gradient; see
+        `no_decision`.
         """
         batch = self.batch
         policy_features, critic_features, valued = self.features(minibatch, critic_only=critic_only)
-        value_loss = squared_value_error(
+        errors = squared_value_error(
             self.network.scaled_values(critic_features),
             batch.scaled_targets[valued],
             batch.scaled_values[valued],
             value_clip=self.config.value_clip,
-        ).mean()
+        )
+        value_loss = errors.sum() / minibatch.whole.num_valued
         if policy_features is None:
-            zero = value_loss.new_zeros(())
-            return self.joined(value_loss, PolicyTerms(zero, zero + batch.mean_entropy, zero, zero, zero), alone=True)
-        return self.joined(value_loss, self.policy_terms(self.network.outputs(policy_features), minibatch.policy))
+            nothing = self.no_decision(minibatch, critic_only=critic_only)
+            return self.joined(value_loss, PolicyTerms(*(value_loss.new_tensor(each) for each in nothing)), alone=True)
+        return self.joined(value_loss, self.policy_terms(self.network.outputs(policy_features), minibatch))
 
-    def policy_terms(self, outputs: Tensor, rows: PolicyRows) -> PolicyTerms[Tensor]:
-        """Evaluate the terms of the decisions `rows`, from what the policy says of them before any mask [p, P]."""
+    def no_decision(self, minibatch: Minibatch, *, critic_only: bool) -> PolicyTerms[float]:
+        """The terms of the decisions where none is evaluated.
+
+        The entropy is that of the policy that acted; of a share, where others of the minibatch have decisions, 0.
+        """
+        whole, entropy = minibatch.whole, 0.0
+        if critic_only or not len(whole.decided):
+            entropy = self.batch.mean_entropy * (minibatch.num_valued / whole.num_valued)
+        return PolicyTerms(0.0, entropy, 0.0, 0.0, 0.0)
+
+    def policy_terms(self, outputs: Tensor, minibatch: Minibatch) -> PolicyTerms[Tensor]:
+        """Evaluate the terms of the decisions of `minibatch`, from what the policy says before any mask [p, P]."""
         distribution, config = self.network.distribution, self.config
+        rows, num_rows = minibatch.policy, len(minibatch.whole.decided)
         params = distribution.params(outputs, rows.action_mask)
         log_ratios = distribution.log_prob(params, rows.actions) - rows.log_probs
         surrogate = clipped_surrogate(
-            log_ratios, self.normalized(rows.advantages), rows.weights, clip_range=config.clip_range
+            log_ratios,
+            self.normalized(rows.advantages, whole=self.advantages_of_whole(minibatch)),
+            rows.weights,
+            clip_range=config.clip_range,
         )
         label_log_probs = distribution.log_prob(params, rows.labels) * rows.labelled
         moved = log_ratios.detach()
         return PolicyTerms(
             policy_loss=surrogate.sum() / self.decisions_per_minibatch,
-            entropy=distribution.entropy(params).mean(),
+            entropy=distribution.entropy(params).sum() / num_rows,
             kickstart_loss=-label_log_probs.sum() / self.labels_per_minibatch,
-            kl=policy_divergence(moved, rows.weights).mean(),
-            clip_fraction=is_clipped(moved, clip_range=config.clip_range).to(moved.dtype).mean(),
+            kl=policy_divergence(moved, rows.weights).sum() / num_rows,
+            clip_fraction=is_clipped(moved, clip_range=config.clip_range).to(moved.dtype).sum() / num_rows,
         )
 
     def joined(self, value_loss: Number, policy: PolicyTerms[Number], *, alone: bool = False) -> Terms[Number]:
@@ -210,11 +236,17 @@ class Objective:
 
 
 def value_slopes(
-    outputs: Floats, targets: Floats, old_values: Floats, *, value_clip: float | None, value_loss_coef: float
+    outputs: Floats,
+    targets: Floats,
+    old_values: Floats,
+    *,
+    value_clip: float | None,
+    value_loss_coef: float,
+    num_rows: int | None = None,
 ) -> tuple[float, Floats]:
     """Mean of `squared_value_error`, and the slopes of that times a coefficient c.
 
-        loss = mean e²,   e = V_θ - v            ∂(c loss)/∂V_θ = 2 c e / N
+        loss = Σ e² / M,   e = V_θ - v            ∂(c loss)/∂V_θ = 2 c e / M
         with a clip: 0 where |V_θ - V| > value_clip and the error of the clipped value is the greater one
 
     Args:
@@ -223,21 +255,23 @@ def value_slopes(
         old_values: V [N] before the first update.
         value_clip: in the unit of the values; None: the plain squared error.
         value_loss_coef: c.
+        num_rows: M, that the mean is over; None: N. N may be 0 where it is given.
 
     Returns:
         The mean, and slopes [N, 1].
     """
+    count = len(outputs) if num_rows is None else num_rows
     values = outputs[:, 0]
     errors = values - targets
     squares = errors * errors
-    slopes = errors * np.float32(2.0 * value_loss_coef / len(errors))
+    slopes = errors * np.float32(2.0 * value_loss_coef / count)
     if value_clip is not None:
         moved = values - old_values
         clipped = np.minimum(np.maximum(moved, np.float32(-value_clip)), np.float32(value_clip))
         clipped_squares = np.square(old_values + clipped - targets)
         slopes[(clipped != moved) & (clipped_squares > squares)] = 0.0
         np.maximum(squares, clipped_squares, out=squares)
-    return float(np.add.reduce(squares)) / len(errors), slopes[:, None]
+    return float(np.add.reduce(squares)) / count, slopes[:, None]
 
 
 def moved_by(network: ActorCritic, batch: LearnerBatch) -> float | None:

@@ -30,6 +30,13 @@ class Minibatch(NamedTuple):
     """[v] int64, among `rows`: those that the critic learns from; None: all."""
     fragments: Fragments | None = None
     """The stretches that `rows` are, for a memory."""
+    share_of: Minibatch | None = None
+    """The minibatch that this is a part of; None: it is a whole one."""
+
+    @property
+    def whole(self) -> Minibatch:
+        """What the means of the loss are over: those of the shares are summands of them."""
+        return self if self.share_of is None else self.share_of
 
     @property
     def policy(self) -> PolicyRows:
@@ -40,6 +47,30 @@ class Minibatch(NamedTuple):
     def num_valued(self) -> int:
         """Rows that the critic learns from."""
         return len(self.rows if self.valued is None else self.valued)
+
+    def share(self, number: int, count: int) -> Minibatch:
+        """Return one of `count` parts of a whole minibatch, of about equal size, counted from 0; one may be empty."""
+        fragments = self.fragments
+        rows = _part(len(self.rows), number, count)
+        if fragments is not None:
+            one = _part(len(fragments.states), number, count)
+            offsets = fragments.offsets[one.start : one.stop + 1]
+            rows = slice(int(offsets[0]), int(offsets[-1]))
+            fragments = Fragments(offsets - offsets[0], fragments.states[one])
+        if self.places is None:
+            decided, places = _part(len(self.decided), number, count), None
+        else:
+            decided = _within(self.places, rows)
+            places = self.places[decided] - rows.start
+        return Minibatch(
+            rows=self.rows[rows],
+            decided=self.decided[decided],
+            decisions=self.decisions,
+            places=places,
+            valued=None if self.valued is None else self.valued[_within(self.valued, rows)] - rows.start,
+            fragments=fragments,
+            share_of=self,
+        )
 
 
 def minibatches(
@@ -77,6 +108,12 @@ def minibatches(
 
 def _part(num_units: int, part: int, num_parts: int) -> slice:
     return slice(num_units * part // num_parts, num_units * (part + 1) // num_parts)
+
+
+def _within(places: Tensor, rows: slice) -> slice:
+    """Which of the ascending `places` are in `rows`."""
+    first, stop = torch.searchsorted(places, torch.tensor([rows.start, rows.stop])).tolist()
+    return slice(first, stop)
 
 
 def _together(batch: LearnerBatch, units: Tensor, policy_index: Tensor) -> Minibatch:

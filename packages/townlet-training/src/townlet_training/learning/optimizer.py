@@ -44,6 +44,7 @@ class Optimizer:
 
     Attributes:
         gradients: of each parameter, by name; what `step` reads, to be written before.
+        gradient: all of them in one piece, with gaps between them that are 0.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class Optimizer:
         self._places = dict(zip(self._parameters, places, strict=True))
         self._order = {name: number for number, name in enumerate(self._parameters)}
         weights = next(iter(self._parameters.values())).detach()
-        self._gradient, self._exp_avg, self._exp_avg_sq = (weights.new_zeros(places[-1].stop) for _ in range(3))
-        self.gradients: Mapping[str, Tensor] = self._views(self._gradient)
+        self.gradient, self._exp_avg, self._exp_avg_sq = (weights.new_zeros(places[-1].stop) for _ in range(3))
+        self.gradients: Mapping[str, Tensor] = self._views(self.gradient)
         self._steps = dict.fromkeys(self._parameters, 0)
         self._moved: Sequence[str] = ()
         self._spans: list[_Span] = []
@@ -95,6 +96,11 @@ class Optimizer:
             if not 0.0 < rate < math.inf:
                 raise ConfigError(f"`learning_rate` must be finite and above 0, got {rate!r}")
         self._learning_rate, self._apart_rate = learning_rate, own
+
+    @property
+    def learning_rates(self) -> tuple[float, float]:
+        """That of the parameters, and that of those apart."""
+        return self._learning_rate, self._apart_rate
 
     def gradients_of(self, prefix: str) -> dict[str, Tensor]:
         """Return the `gradients` of the parameters whose names begin with `prefix`, by what follows it."""
@@ -179,7 +185,7 @@ class Optimizer:
             weights = self._parameters[span[0]].detach()
             yield _Span(
                 weights=weights.as_strided((place.stop - place.start,), (1,)),
-                gradient=self._gradient[place],
+                gradient=self.gradient[place],
                 exp_avg=self._exp_avg[place],
                 exp_avg_sq=self._exp_avg_sq[place],
                 step=weights.new_full((), self._steps[span[0]]),
@@ -189,7 +195,7 @@ class Optimizer:
     def _side_by_side(self, moved: Collection[str]) -> Iterator[Tensor]:
         """Return the gradients of the parameters `moved` in as few pieces as there are."""
         for names in self._cut(moved, self._is_next):
-            yield self._gradient[self._places[names[0]].start : self._places[names[-1]].stop]
+            yield self.gradient[self._places[names[0]].start : self._places[names[-1]].stop]
 
     def _cut(self, moved: Collection[str], goes_on: Callable[[str, str], bool]) -> Iterator[list[str]]:
         names = [name for name in self._parameters if name in moved]

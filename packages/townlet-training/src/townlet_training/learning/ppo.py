@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.batch import LearnerBatch, prepare
 from townlet_training.learning.config import Device, PPOConfig
-from townlet_training.learning.descent import descent_of
+from townlet_training.learning.descent import Descent, descent_of
 from townlet_training.learning.device import Placement, device_named
 from townlet_training.learning.loss import Objective, Terms, moved_by
 from townlet_training.learning.minibatches import Minibatch, minibatches
@@ -28,6 +28,7 @@ from townlet_training.learning.update import HIGHEST_RATE, LOWEST_RATE, PPOUpdat
 from townlet_trajectory import TrajectoryBatch
 
 if TYPE_CHECKING:
+    from townlet_training.learning.ranks.processes import Ranks
     from townlet_training.network.actor_critic import ActorCritic
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.
@@ -35,6 +36,38 @@ _KL_SLACK = 1.5
 _OPTIMIZER = "optimizer."
 _GENERATOR = "generator"
 _KL_FACTOR = "kl_factor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdatePlan:
+    """How the gradient steps of one update are taken."""
+
+    config: PPOConfig
+    num_minibatches: int
+    """At most the rows, or with a memory the fragments."""
+    kickstart_coef: float
+    critic_only: bool
+    rates: tuple[float, float]
+    """Learning rates of the optimizer: of all weights, and of those apart."""
+
+    def objective(self, network: ActorCritic, batch: LearnerBatch) -> Objective:
+        """Fix the loss of the update. Raises `NonFiniteError` as `Objective`."""
+        return Objective(
+            network,
+            batch,
+            config=self.config,
+            num_minibatches=self.num_minibatches,
+            kickstart_coef=self.kickstart_coef,
+        )
+
+
+class Descended(NamedTuple):
+    """The gradient steps of one update."""
+
+    evaluated: Sequence[tuple[Minibatch, Terms[float]]]
+    """Minibatches with their terms; of the last no step was taken where the update `stopped_early`."""
+    grad_norms: Sequence[float]
+    stopped_early: bool
 
 
 class PPOLearner:
@@ -72,7 +105,14 @@ class PPOLearner:
     """
 
     def __init__(
-        self, network: ActorCritic, *, config: PPOConfig, generator: torch.Generator, device: Device = "cpu"
+        self,
+        network: ActorCritic,
+        *,
+        config: PPOConfig,
+        generator: torch.Generator,
+        device: Device = "cpu",
+        ranks: Ranks | None = None,
+        group: str = "",
     ) -> None:
         """Begin without moments.
 
@@ -81,6 +121,8 @@ class PPOLearner:
             config: of every update.
             generator: of the orders of rows, on the CPU.
             device: where a copy of the network learns; on the CPU the network itself does.
+            ranks: other processes, which have a share of every minibatch. None: this one has all.
+            group: of the network, by which `ranks` know it.
 
         Raises:
             ConfigError: if there is no such device.
@@ -88,14 +130,8 @@ class PPOLearner:
         self._placement = Placement(network, device_named(device))
         self._config = config
         self._generator = generator
-        learning = self._placement.learning
-        self._optimizer = Optimizer(
-            dict(learning.named_parameters()),
-            learning_rate=config.learning_rate,
-            max_grad_norm=config.max_grad_norm,
-            eps=config.adam_eps,
-            apart=() if config.critic_learning_rate is None else learning.critic_parameters,
-        )
+        self._optimizer = optimizer_of(self._placement.learning, config)
+        self._group, self._ranks = group, ranks
         self._kl_factor = 1.0
 
     def update(
@@ -244,28 +280,28 @@ class PPOLearner:
             sequence_length=config.sequence_length,
         )
         num_minibatches = min(config.minibatches_of(learnable.num_valued), len(learnable.units))
-        objective = Objective(
-            network, learnable, config=config, num_minibatches=num_minibatches, kickstart_coef=kickstart_coef
+        plan = UpdatePlan(
+            config=config,
+            num_minibatches=num_minibatches,
+            kickstart_coef=kickstart_coef,
+            critic_only=critic_only,
+            rates=self._optimizer.learning_rates,
         )
-        descent = descent_of(objective, self._optimizer)
-        evaluated, grad_norms, stopped_early = list[tuple[Minibatch, Terms[float]]](), list[float](), False
-        # A number that is too large stops the update in `Optimizer.step`; numpy would warn of it, torch does not.
-        with np.errstate(all="ignore"):
-            for minibatch in minibatches(
-                learnable, num_minibatches=num_minibatches, num_epochs=config.num_epochs, generator=self._generator
-            ):
-                terms = descent.evaluate(minibatch, critic_only=critic_only)
-                evaluated.append((minibatch, terms))
-                stopped_early = config.target_kl is not None and terms.kl > _KL_SLACK * config.target_kl
-                if stopped_early:
-                    break
-                moved = descent.differentiate()
-                grad_norms.append(self._optimizer.step(terms.total_loss, learnable.extremes, moved))
+        taken = self._descend(plan.objective(network, learnable), plan)
         if config.kl_target_lr is not None and not critic_only:
             divergence = moved_by(network, learnable)
             if divergence is not None:
                 self._kl_factor = kl_adapted(rate, divergence, target=config.kl_target_lr) / planned
-        return _summary(learnable, evaluated, grad_norms, stopped_early=stopped_early, learning_rate=rate)
+        return _summary(learnable, taken, learning_rate=rate)
+
+    def _descend(self, objective: Objective, plan: UpdatePlan) -> Descended:
+        descent, optimizer, generator = descent_of(objective, self._optimizer), self._optimizer, self._generator
+        if self._ranks is None:
+            return gradient_steps(objective, descent, optimizer, plan, generator)
+        with self._ranks.sharing(
+            self._group, descent, objective, plan, optimizer=optimizer, generator=generator
+        ) as shared:
+            return gradient_steps(objective, shared, optimizer, plan, generator)
 
     def _set_rates(self, planned: float, *, adapts: bool) -> float:
         """Set the learning rates of an update whose schedule says `planned`, and return that of the policy.
@@ -283,15 +319,52 @@ class PPOLearner:
         return rate
 
 
-def _summary(
-    batch: LearnerBatch,
-    evaluated: Sequence[tuple[Minibatch, Terms[float]]],
-    grad_norms: Sequence[float],
-    *,
-    stopped_early: bool,
-    learning_rate: float,
-) -> PPOUpdate:
+def optimizer_of(network: ActorCritic, config: PPOConfig) -> Optimizer:
+    """Make the optimizer of a network that learns."""
+    return Optimizer(
+        dict(network.named_parameters()),
+        learning_rate=config.learning_rate,
+        max_grad_norm=config.max_grad_norm,
+        eps=config.adam_eps,
+        apart=() if config.critic_learning_rate is None else network.critic_parameters,
+    )
+
+
+def gradient_steps(
+    objective: Objective, descent: Descent, optimizer: Optimizer, plan: UpdatePlan, generator: torch.Generator
+) -> Descended:
+    """Take the gradient steps of an update.
+
+    Args:
+        objective: of the update.
+        descent: evaluates and differentiates it.
+        optimizer: that steps.
+        plan: of the update.
+        generator: of the orders of rows.
+
+    Raises:
+        NonFiniteError: if a number is not finite; the weights are those before the step that met it.
+    """
+    config, batch = plan.config, objective.batch
+    evaluated, grad_norms, stopped_early = list[tuple[Minibatch, Terms[float]]](), list[float](), False
+    # A number that is too large stops the update in `Optimizer.step`; numpy would warn of it, torch does not.
+    with np.errstate(all="ignore"):
+        for minibatch in minibatches(
+            batch, num_minibatches=plan.num_minibatches, num_epochs=config.num_epochs, generator=generator
+        ):
+            terms = descent.evaluate(minibatch, critic_only=plan.critic_only)
+            evaluated.append((minibatch, terms))
+            stopped_early = config.target_kl is not None and terms.kl > _KL_SLACK * config.target_kl
+            if stopped_early:
+                break
+            moved = descent.differentiate()
+            grad_norms.append(optimizer.step(terms.total_loss, batch.extremes, moved))
+    return Descended(evaluated, grad_norms, stopped_early)
+
+
+def _summary(batch: LearnerBatch, taken: Descended, *, learning_rate: float) -> PPOUpdate:
     """Sum up the minibatches that were evaluated, each with its terms, and the steps that were taken."""
+    evaluated, grad_norms, stopped_early = taken
     table = Terms(*np.array([terms for _, terms in evaluated]).T)
     advantages = batch.policy.advantages.cpu().numpy().astype(np.float64)
     shares = (advantages.take(minibatch.decided.numpy()) for minibatch, _ in evaluated)

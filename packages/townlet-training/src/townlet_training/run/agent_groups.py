@@ -37,6 +37,7 @@ from townlet_trajectory.evaluation.interfaces import AnyActor, Collected
 from townlet_trajectory.evaluation.results import CloneEpoch
 
 if TYPE_CHECKING:
+    from townlet_training.learning.ranks.processes import Ranks
     from townlet_training.run.cloning import Clone
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,20 @@ class GroupLearners:
         if config.mode == "ppo":
             self.opponents.begin(self.networks)
         self._generators = {group: _generator(config, "learner", group) for group in self.specs}
+        self._ranks: Ranks | None = None
+        if config.num_learners > 1:
+            from townlet_training.learning.ranks.processes import Ranks  # one learner needs none of it
+
+            self._ranks = Ranks(config.num_learners, self.specs, config.network, config.ppo, device=config.device)
         self._learners = {
-            group: PPOLearner(network, config=config.ppo, generator=self._generators[group], device=config.device)
+            group: PPOLearner(
+                network,
+                config=config.ppo,
+                generator=self._generators[group],
+                device=config.device,
+                ranks=self._ranks,
+                group=group,
+            )
             for group, network in self.networks.items()
         }
 
@@ -244,6 +257,11 @@ class GroupLearners:
         self.opponents.note_update(self.networks)
         return updates
 
+    def close(self) -> None:
+        """End the other processes that learn, where there are some; the next update begins them again."""
+        if self._ranks is not None:
+            self._ranks.close()
+
     def reseed(self, attempt: int) -> None:
         """Set the random states to those of `attempt`."""
         for group, generator in self._generators.items():
@@ -345,8 +363,7 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
-    generator = _generator(config, "network", group)
-    return ActorCritic.of(spec, config.network, generator=generator)
+    return ActorCritic.of(spec, config.network, generator=_generator(config, "network", group))
 
 
 def network_of(

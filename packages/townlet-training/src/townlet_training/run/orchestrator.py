@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -167,7 +168,7 @@ class TrainingOrchestrator:
             TrainingError: if the directory holds a run already, or what was collected cannot be learned from.
             ResumeError: if the run cannot be resumed.
         """
-        with DirectoryLock(self._run_dir), self._sinks:
+        with DirectoryLock(self._run_dir), self._sinks, closing(self.learners):
             if not self._resume:
                 self._directory.require_unused()
             if not (self._resume and self._restore_newest()):
@@ -370,7 +371,6 @@ class TrainingOrchestrator:
         self._monitor.report(self._state)
 
     def _fail(self, gate: GateResult) -> None:
-        """End the run at `gate`."""
         self._state.history.failure = gate
         log.warning("stopped by gate %s: %s", gate.name, gate.detail)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -137,7 +138,7 @@ class ScheduledRun:
             ResumeError: if the run cannot be resumed.
             NonFiniteError: if a number that is not finite comes up; the newest checkpoint is from before it.
         """
-        with DirectoryLock(self._run_dir), self._sinks:
+        with DirectoryLock(self._run_dir), self._sinks, closing(self.learners):
             if not self._resume:
                 self._directory.require_unused()
             if not (self._resume and self._restore_newest()):

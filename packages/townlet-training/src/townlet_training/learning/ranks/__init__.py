@@ -1,0 +1,1 @@
+"""Several processes that learn together: each differentiates its share of every minibatch."""
