@@ -12,9 +12,11 @@ from tiny_run import arguments, trained
 
 from townlet_runtime.cli import main
 from townlet_runtime.config import config_from
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import read_run
+from townlet_runtime.workers.pool import WorkerPool
 
 HALF = ["--group", "half=0.5"]
 
@@ -89,6 +91,10 @@ def test_an_earlier_self_is_exported_as_it_was_met_in_the_end() -> None:
         ([*HALF, "--opponent", "nobody=script"], "`groups` must be of half, agents, got nobody"),
         ([*HALF, "--opponent", "half=past"], "must be past(k) or past(GROUP, k)"),
         ([*HALF, "--opponent", "half=no/such"], "`training.groups.half.policy`: expected learn, script, past(k)"),
+        (
+            [*HALF, "--opponent", "agents=script", "--workers", "2"],
+            "--workers 2: the run has opponents of agents, and workers collect without any; --processes 2 shares",
+        ),
         (["--group", "half"], "--group half: expected NAME=NUMBER, NAME=SHARE or NAME=PATTERN,PATTERN"),
         (["--group", "half=9"], "`environment.groups`: group `half`: expected 1 to 3 more places, got 9"),
         (["--group", "a b=1"], "environment.groups"),
@@ -135,6 +141,36 @@ def test_every_policy_meets_every_other_in_every_role(tmp_path: Path, capsys: py
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("return of half played by  against one  against scripted") or "played by" in lines[0]
     assert lines[-1] == "2 episodes each, seeds from 2147483648; greedy actions; 95 % intervals are over episodes"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *command: str) -> dict[str, object]:
+    assert main([*command, "--episodes", "4", "--json", "-q"]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.parametrize("more", [[], ["--sample"]])
+def test_a_matrix_that_workers_play_is_the_same(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, picture = run_against("agents=script"), str(tmp_path / "matrix.png")
+    command = ["evaluate", str(run_dir), "--matrix", "script", "--matrix", "random", "--output", picture, *more]
+    alone = printed(capsys, *command)
+    # This process plays nothing, but waits for the workers.
+    monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
+    monkeypatch.setattr(Evaluator, "_score", None)
+    assert printed(capsys, *command, "--workers", "2") == alone
+
+
+@pytest.mark.parametrize("opponent", ["agents=script", "agents=FILE", "half=past(2)"])
+def test_workers_meet_the_opponents_of_a_run(
+    opponent: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = run_against(opponent.replace("FILE", str(trained()[0])))
+    alone = printed(capsys, "evaluate", str(run_dir))
+    monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
+    monkeypatch.setattr(Evaluator, "_score", None)
+    assert printed(capsys, "evaluate", str(run_dir), "--workers", "1") == alone
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import arguments
+from tiny_run import arguments, trained
 
 from townlet_runtime import training_worlds
 from townlet_runtime.cli import main
 from townlet_runtime.cli.training import workers
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.workers.collecting import PooledCollector
 from townlet_runtime.workers.pool import WorkerPool
@@ -91,6 +92,20 @@ def test_two_processes_come_to_what_one_comes_to(alone: Path, tmp_path: Path, be
     assert main(arguments(tmp_path / "run", "--processes", "2", *MORE)) in (0, 1)
     assert len(begun) == 1
     assert record_of(tmp_path / "run") == record_of(alone)
+
+
+def test_a_second_process_meets_the_same_opponents(
+    tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = ["--group", "past=1", "--group", "fixed=1", "--opponent", "past=past(1)"]
+    roles += ["--opponent", f"fixed={trained()[0]}", "-q", "--set", "gates.kept_fraction=0"]
+    assert main(arguments(tmp_path / "1", "--processes", "1", *roles)) in (0, 1)
+    # This process plays nothing, but waits for the other.
+    monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
+    monkeypatch.setattr(Evaluator, "_score", None)
+    assert main(arguments(tmp_path / "2", "--processes", "2", *roles)) in (0, 1)
+    assert len(begun) == 1
+    assert record_of(tmp_path / "2") == record_of(tmp_path / "1")
 
 
 @pytest.mark.parametrize(("before", "after"), [("2", "1"), ("1", "2")])

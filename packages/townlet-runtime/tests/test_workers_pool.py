@@ -18,6 +18,8 @@ from worker_worlds import (
     SLEEPS,
     WORLDS,
     corridors,
+    packed,
+    played_by,
     policy,
     pool_of,
     wait_until_played,
@@ -28,7 +30,7 @@ from townlet_runtime.errors import EnvironmentFaultError, WorkerError
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message, read_message, write_message
 from townlet_runtime.workers.pool import MAX_ATTEMPTS, WorkerPool
-from townlet_runtime.workers.tasks import Packed, WaveTask
+from townlet_runtime.workers.tasks import Packed, WaveCast, WaveTask
 from townlet_runtime.workers.threads import THREAD_VARIABLES
 from townlet_runtime.workers.worker import answer_requests
 
@@ -36,7 +38,7 @@ FIRST = 2**31
 
 
 def scripted(*seeds: int) -> WaveTask:
-    return WaveTask(behavior="scripted", policies=None, sample=False, seeds=np.array(seeds))
+    return played_by("scripted", *seeds)
 
 
 @pytest.fixture
@@ -64,10 +66,11 @@ def test_a_message_that_was_cut_is_none(cut: int) -> None:
 
 
 def test_a_wave_scores_as_in_this_process(pool: WorkerPool) -> None:
-    seeds, five = np.arange(FIRST, FIRST + 4), Packed.of(b"5")
-    drawn = WaveTask(behavior=None, policies=five, sample=True, seeds=seeds)
-    greedy = WaveTask(behavior=None, policies=five, sample=False, seeds=seeds)
-    tasks = [drawn, scripted(*seeds), greedy, WaveTask(behavior="random", policies=None, sample=False, seeds=seeds)]
+    seeds, five = np.arange(FIRST, FIRST + 4), Packed.of(packed(policy(5)) or b"")
+    cast = WaveCast.of(policy(5), {})
+    drawn = WaveTask(cast, policies=five, sample=True, seeds=seeds)
+    greedy = WaveTask(cast, policies=five, sample=False, seeds=seeds)
+    tasks = [drawn, scripted(*seeds), greedy, played_by("random", *seeds)]
     pool.submit(tasks)
     own = corridors(WORLDS)
     assert tasks[0].result() == own.wave(policy(5), seeds=seeds, sample=True)
@@ -121,7 +124,8 @@ def test_where_no_worker_can_build_the_worlds_every_wave_is_left_to_this_process
     command: list[str], worlds: Message, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool = WorkerPool(lambda place: ProcessLink(command), 2, worlds, timeout_s=300.0)
-    task = WaveTask(behavior=None, policies=Packed.of(b"5" * 2**20), sample=True, seeds=np.array([FIRST]))
+    large = Packed.of(b"5" * 2**20)
+    task = WaveTask(WaveCast.of(policy(5), {}), policies=large, sample=True, seeds=np.array([FIRST]))
     pool.submit([task])
     while "does alone" not in caplog.text:
         time.sleep(0.01)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from strategies import LinearPolicy, bridge_config
 
 from townlet_runtime.core.evaluator import Evaluator
@@ -15,11 +16,12 @@ from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.pool import WorkerPool
-from townlet_runtime.workers.tasks import WaveTask
+from townlet_runtime.workers.tasks import WaveCast, WaveTask
 from townlet_runtime.workers.units import DividedCollector, Unit, units_of
 from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_requests
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected
@@ -83,9 +85,13 @@ class Trouble(Collector):
             time.sleep(600)
 
 
+SPLIT: Message = {**WORLDS, "groups": {"first": 1}}
+"""Worlds in which one of the three agents is a group by itself."""
+
+
 def corridors(worlds: Message, of: type[Evaluator] = Evaluator) -> Evaluator:
     return of(
-        lambda count: OneGroup(Corridors(CONFIG, num_worlds=count)),
+        lambda count: split_named(OneGroup(Corridors(CONFIG, num_worlds=count)), worlds.get("groups", {})),
         config=bridge_config(Corridor(CONFIG)),
         seed=worlds["seed"],
         num_worlds=worlds["num_worlds"],
@@ -114,20 +120,20 @@ def divided(worlds: Message) -> DividedCollector:
     return DividedCollector(own, [collector_of(unit) for unit in own])
 
 
-def policy(seed: int) -> dict[str, LinearPolicy]:
+def policy(seed: int, group: str = AGENTS) -> dict[str, LinearPolicy]:
     one = LinearPolicy(Corridor(CONFIG).spec, seed=seed)
     one.seed = seed  # type: ignore[attr-defined]  # by which it is packed
-    return {AGENTS: one}
+    return {group: one}
 
 
 def packed(actors: Mapping[str, AnyActor]) -> bytes | None:
-    """Packs linear policies, by the seed that they were drawn from."""
-    seed = getattr(actors[AGENTS], "seed", None)
-    return None if seed is None else json.dumps(seed).encode()
+    """Packs linear policies, by the seeds that they were drawn from."""
+    seeds = {group: getattr(actor, "seed", None) for group, actor in actors.items()}
+    return None if None in seeds.values() else json.dumps(seeds).encode()
 
 
 def unpacked(data: bytes) -> dict[str, LinearPolicy]:
-    return policy(json.loads(data))
+    return {group: one for own, seed in json.loads(data).items() for group, one in policy(seed, own).items()}
 
 
 def workplace(worlds: Message) -> Workplace:
@@ -142,6 +148,12 @@ def workplace(worlds: Message) -> Workplace:
 
 def pool_of(size: int, worlds: Message = WORLDS, *, timeout_s: float = 300.0) -> WorkerPool:
     return WorkerPool(lambda place: ProcessLink(COMMAND), size, worlds, timeout_s=timeout_s)
+
+
+def played_by(name: str, *seeds: int) -> WaveTask:
+    """A wave of a behavior."""
+    cast = WaveCast.of(name, {})
+    return WaveTask(cast, policies=None, sample=False, seeds=np.array(seeds, np.int64))
 
 
 def wait_until_played(task: WaveTask, pool: WorkerPool) -> None:

@@ -27,6 +27,7 @@ from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
 from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, worlds_of
 from townlet_runtime.workers.evaluating import SharedEvaluator
+from townlet_runtime.workers.policies import packed_beside
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.evaluation.results import RunSummary
@@ -279,7 +280,9 @@ def _in_worlds(
     sizes = state_sizes(specs, config.network)
     collector = collector_of(config, worlds, bridge, sizes, pool=pool, packed=packed)
     own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-    return collector, own if workers is None else SharedEvaluator(own, workers.pool, packed=packed)
+    if workers is None:
+        return collector, own
+    return collector, SharedEvaluator(own, workers.pool, packed=partial(packed_beside, networks=packed))
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:

@@ -120,18 +120,27 @@ class Evaluator:
         """Divide `seeds` [n] into waves, each [size]; see `waves_of`."""
         return waves_of(seeds, num_worlds=self.num_worlds)
 
-    def wave(self, players: Mapping[str, AnyActor] | str, *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+    def wave(
+        self,
+        players: Mapping[str, AnyActor | str] | str,
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> EpisodeScores:
         """Play one of the `waves` alone, in worlds of its own.
 
         Args:
-            players: as of `evaluate`, or the name of a behavior, as of `baseline`.
+            players: as of `play`, or the name of a behavior, as of `baseline`.
             seeds: [size] of the wave.
             sample: draw the policies' actions, or take the most probable ones; a behavior's are what they are.
+            opponents: play the other groups; their actions are drawn.
 
         Returns:
             Scores [size], those of repeated seeds included.
         """
-        return self._score(players, [seeds], greedy=not sample and not isinstance(players, str))
+        greedy = not sample and not isinstance(players, str)
+        return self._score(players, [seeds], greedy=greedy, opponents=opponents)
 
     def _score(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -10,18 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.workers.pool import WorkerPool
-from townlet_runtime.workers.tasks import Packed, WaveTask
+from townlet_runtime.workers.tasks import Packed, Players, WaveCast, WaveTask
 from townlet_trajectory.evaluation.interfaces import NO_OPPONENTS, AnyActor, EpisodeScores, Opponents
 
 if TYPE_CHECKING:
     from townlet_runtime.core.evaluator import Evaluator
+    from townlet_runtime.workers.policies import Pack
 
-Players = Mapping[str, AnyActor] | str
-"""Policies by group, or the name of a behavior."""
-Pack = Callable[[Mapping[str, AnyActor]], bytes | None]
-"""Turns policies into bytes, of which a worker makes the same policies; None where that cannot be."""
-_Key = tuple[str, bool, bytes]
-"""A behavior's name or the digest of policies, whether these draw their actions, and the seeds."""
+_Key = tuple[str, str, bool, bytes]
+"""Who plays, the digest of their policies, whether these draw their actions, and the seeds."""
 
 
 class SharedEvaluator:
@@ -29,7 +28,7 @@ class SharedEvaluator:
 
     A score follows from its seed, the player and the wave that it is played in, and the waves from the seeds alone; so
     it does not matter which process plays a wave, nor when. All play those that are asked for; in between the workers
-    play what was announced by `play_ahead`. Episodes with opponents are played in this process.
+    play what was announced by `play_ahead`. A cast with a policy that cannot be sent is played in this process.
 
     Args:
         own: plays in this process; every worker has an equal evaluator.
@@ -56,10 +55,7 @@ class SharedEvaluator:
         Raises:
             WorkerError: if a wave failed wherever it was tried.
         """
-        data = None if opponents else self._packed(actors)
-        if data is None:
-            return self._own.evaluate(actors, seeds=seeds, sample=sample, opponents=opponents)
-        return self._scores(actors, Packed.of(data), seeds=seeds, sample=sample)
+        return self.play(actors, seeds=seeds, sample=sample, opponents=opponents)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64], opponents: Opponents = NO_OPPONENTS) -> EpisodeScores:
         """Score a behavior by name; see `Evaluator.baseline`.
@@ -67,9 +63,34 @@ class SharedEvaluator:
         Raises:
             WorkerError: if a wave failed wherever it was tried.
         """
-        if opponents:
+        told = self._told(name, opponents)
+        if told is None:
             return self._own.baseline(name, seeds=seeds, opponents=opponents)
-        return self._scores(name, None, seeds=seeds, sample=False)
+        return self._scores(name, opponents, *told, seeds=seeds, sample=False)
+
+    def play(
+        self,
+        players: Mapping[str, AnyActor | str],
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> EpisodeScores:
+        """Let each group be played by a policy or a behavior of its own; see `Evaluator.play`.
+
+        Args:
+            players: by group.
+            seeds: [n].
+            sample: draw the policies' actions, or take the most probable ones.
+            opponents: play the other groups; their actions are drawn.
+
+        Raises:
+            WorkerError: if a wave failed wherever it was tried.
+        """
+        told = self._told(players, opponents)
+        if told is None:
+            return self._own.play(players, seeds=seeds, sample=sample, opponents=opponents)
+        return self._scores(players, opponents, *told, seeds=seeds, sample=sample)
 
     def play_ahead(self, players: Players, *, seeds: NDArray[np.int64], sample: bool) -> None:
         """Let workers play what will be asked for, as soon as they have nothing else to do.
@@ -79,26 +100,41 @@ class SharedEvaluator:
             seeds: [n], all that will be asked for at once.
             sample: as of `evaluate`; false for a behavior.
         """
-        policies = None
-        if not isinstance(players, str):
-            data = self._packed(players)
-            if data is None:
-                return
-            policies = Packed.of(data)
-        tasks = self._tasks(players, policies, seeds=seeds, sample=sample)
-        self._ahead[_key(players, policies, seeds, sample)] = tasks
+        told = self._told(players, NO_OPPONENTS)
+        if told is None:
+            return
+        tasks = self._tasks(*told, seeds=seeds, sample=sample)
+        self._ahead[_key(*told, seeds, sample)] = tasks
         self._pool.submit(tasks)
 
+    def _told(self, players: Players, opponents: Opponents) -> tuple[WaveCast, Packed | None] | None:
+        """What a worker is told of those who play; None where one of them cannot be sent."""
+        named = {} if isinstance(players, str) else players
+        policies = {
+            group: one for group, one in {**named, **opponents}.items() if one is not None and not isinstance(one, str)
+        }
+        data = self._packed(policies) if policies else None
+        if policies and data is None:
+            return None
+        return WaveCast.of(players, opponents), None if data is None else Packed.of(data)
+
     def _scores(
-        self, players: Players, policies: Packed | None, *, seeds: NDArray[np.int64], sample: bool
+        self,
+        players: Players,
+        opponents: Opponents,
+        cast: WaveCast,
+        policies: Packed | None,
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
     ) -> EpisodeScores:
-        tasks = self._ahead.pop(_key(players, policies, seeds, sample), None)
+        tasks = self._ahead.pop(_key(cast, policies, seeds, sample), None)
         if tasks is None:
-            tasks = self._tasks(players, policies, seeds=seeds, sample=sample)
+            tasks = self._tasks(cast, policies, seeds=seeds, sample=sample)
             self._pool.submit(tasks)
         self._pool.prefer(tasks)
         while (task := self._pool.take(tasks)) is not None:
-            task.done.set_result(self._own.wave(players, seeds=task.seeds, sample=sample))
+            task.done.set_result(self._own.wave(players, seeds=task.seeds, sample=sample, opponents=opponents))
         played, left = [], len(seeds)
         for task in tasks:
             played.append(task.result().first(min(left, len(task.seeds))))
@@ -106,14 +142,10 @@ class SharedEvaluator:
         return reduce(EpisodeScores.followed_by, played)
 
     def _tasks(
-        self, players: Players, policies: Packed | None, *, seeds: NDArray[np.int64], sample: bool
+        self, cast: WaveCast, policies: Packed | None, *, seeds: NDArray[np.int64], sample: bool
     ) -> list[WaveTask]:
-        behavior = players if isinstance(players, str) else None
-        return [
-            WaveTask(behavior=behavior, policies=policies, sample=sample, seeds=wave) for wave in self._own.waves(seeds)
-        ]
+        return [WaveTask(cast, policies=policies, sample=sample, seeds=wave) for wave in self._own.waves(seeds)]
 
 
-def _key(players: Players, policies: Packed | None, seeds: NDArray[np.int64], sample: bool) -> _Key:
-    name = players if isinstance(players, str) else "" if policies is None else f"sha256:{policies.digest}"
-    return name, sample, seeds.tobytes()
+def _key(cast: WaveCast, policies: Packed | None, seeds: NDArray[np.int64], sample: bool) -> _Key:
+    return json.dumps(asdict(cast)), "" if policies is None else policies.digest, sample, seeds.tobytes()

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from townlet_runtime.errors import EnvironmentFaultError, WorkerError
 from townlet_runtime.workers.blocks import Arrays, Directory, arrays_in, block_of, directory_of
 from townlet_runtime.workers.memory import SharedMemory
 from townlet_runtime.workers.messages import Message
-from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, EpisodeScores, Opponents
 
 if TYPE_CHECKING:
     from townlet_runtime.workers.units import Unit
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 STATE = "state/"
 """Before the names of arrays of a state in an answer."""
+Players = Mapping[str, AnyActor | str] | str
+"""Policies and behaviors by group, or the name of a behavior for all of them."""
 CollectedOf = Callable[[Message, Arrays], Collected]
 """Makes a collection of an answer."""
 _POLL_S = 0.5
@@ -40,7 +42,7 @@ class WorkerName(NamedTuple):
 
 @dataclass(frozen=True)
 class Packed:
-    """Policies of all groups as bytes, of which every worker makes the same policies."""
+    """Policies by group as bytes, of which every worker makes the same policies."""
 
     data: bytes
     digest: str
@@ -111,32 +113,69 @@ class Task(ABC, Generic[_R]):
                 continue
 
 
+@dataclass(frozen=True, kw_only=True)
+class WaveCast:
+    """Who plays which group in a wave. Policies are sent beside it, each by the group that it plays."""
+
+    players: str | Mapping[str, str | None]
+    """By group, the name of a behavior; None: a policy. One name: of all groups but those of `opponents`."""
+    opponents: Mapping[str, bool]
+    """By group that is not judged, whether a policy plays it; else the script does."""
+
+    @classmethod
+    def of(cls, players: Players, opponents: Opponents) -> WaveCast:
+        """Say who plays; the arguments are as of `Evaluator.wave`."""
+        told = players if isinstance(players, str) else {group: _name_of(one) for group, one in players.items()}
+        return cls(players=told, opponents={group: one is not None for group, one in opponents.items()})
+
+    def played_by(self, actors: Mapping[str, AnyActor]) -> tuple[Players, Opponents]:
+        """Undo `of`, with the policies that were sent."""
+        told = self.players
+        if not isinstance(told, str):
+            return {group: actors[group] if one is None else one for group, one in told.items()}, self._met(actors)
+        return told, self._met(actors)
+
+    def _met(self, actors: Mapping[str, AnyActor]) -> Opponents:
+        return {group: actors[group] if by_policy else None for group, by_policy in self.opponents.items()}
+
+    @property
+    def words(self) -> str:
+        """Who plays, for errors."""
+        if isinstance(self.players, str):
+            return self.players
+        if not any(self.players.values()):
+            return "the policy"
+        return " and ".join(f"{name or 'a policy'} as `{group}`" for group, name in self.players.items())
+
+
+def _name_of(player: AnyActor | str) -> str | None:
+    return player if isinstance(player, str) else None
+
+
 class WaveTask(Task[EpisodeScores]):
     """A wave of episodes.
 
     Args:
-        behavior: that plays; None: the policies.
-        policies: that play; None for a behavior.
-        sample: whether the policies' actions are drawn.
+        cast: who plays.
+        policies: of the cast; None where it has none.
+        sample: whether the actions of policies that are judged are drawn.
         seeds: [size].
     """
 
-    def __init__(
-        self, *, behavior: str | None, policies: Packed | None, sample: bool, seeds: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, cast: WaveCast, *, policies: Packed | None, sample: bool, seeds: NDArray[np.int64]) -> None:
         super().__init__()
-        self.behavior, self.sample, self.seeds, self._policies = behavior, sample, seeds, policies
+        self.cast, self.sample, self.seeds, self._policies = cast, sample, seeds, policies
 
     @property
     def words(self) -> str:
-        return f"{self.behavior or 'the policy'} played the seeds {self.seeds[0]} to {self.seeds[-1]}"
+        return f"{self.cast.words} played the seeds {self.seeds[0]} to {self.seeds[-1]}"
 
     @property
     def policies(self) -> Packed | None:
         return self._policies
 
     def request(self, worker: WorkerName) -> tuple[Message, bytes]:
-        asked: Message = {"behavior": self.behavior, "sample": self.sample, "seeds": self.seeds.tolist()}
+        asked: Message = {"cast": asdict(self.cast), "sample": self.sample, "seeds": self.seeds.tolist()}
         return {"wave": asked}, b""
 
     def answered(self, worker: WorkerName, message: Message, arrays: Arrays) -> EpisodeScores:

@@ -23,7 +23,7 @@ from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.workers.blocks import Arrays, arrays_in, block_of, directory_of, size_of, write_arrays
 from townlet_runtime.workers.collected import collection_arrays, collection_message
 from townlet_runtime.workers.messages import Message, read_message, write_message
-from townlet_runtime.workers.tasks import STATE
+from townlet_runtime.workers.tasks import STATE, WaveCast
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores
 
 _IN_MEMORY = 1 << 16
@@ -104,8 +104,9 @@ class Worker:
         return self._policies[1]
 
     def _play(self, wave: Message, actors: Mapping[str, AnyActor] | None) -> EpisodeScores:
-        players = wave["behavior"] if actors is None else actors
-        return self._place.evaluator.wave(players, seeds=np.array(wave["seeds"], np.int64), sample=wave["sample"])
+        players, opponents = WaveCast(**wave["cast"]).played_by(actors or {})
+        seeds = np.array(wave["seeds"], np.int64)
+        return self._place.evaluator.wave(players, seeds=seeds, sample=wave["sample"], opponents=opponents)
 
     def _collect(
         self, asked: Message, actors: Mapping[str, AnyActor] | None, data: bytes

@@ -58,10 +58,6 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
             learning = {group: spec for group, spec in one.specs.items() if group not in opponents}
             named[OTHER] = _of_groups(named[OTHER], learning)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
-    if opponents and options.workers:
-        raise CommandError(
-            f"--workers {options.workers}: the run has opponents of {', '.join(opponents)}, and workers have none"
-        )
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
     own = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)

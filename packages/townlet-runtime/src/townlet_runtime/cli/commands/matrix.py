@@ -10,6 +10,7 @@ import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
 from townlet_runtime.cli.episodes.options import NUM_RESAMPLES, RESAMPLING_SEED, EvaluateOptions
+from townlet_runtime.cli.episodes.sharing import sharing_episodes
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run
@@ -17,6 +18,7 @@ from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
+from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_trajectory.evaluation.cross_play import CrossPlay, MeanReturn, cross_play
 from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
@@ -31,8 +33,6 @@ def evaluate_matrix(options: EvaluateOptions, console: Console) -> int:
     console.mute_ticks()
     if options.against is not None:
         raise CommandError(f"--against {options.against}: of no effect with --matrix, where all policies meet")
-    if options.workers:
-        raise CommandError(f"--workers {options.workers}: of no effect with --matrix")
     require_report_extra()
     config, begun = load_of_run(options.run_dir, options.world.overrides(), console)
     run = read_run(options.run_dir)
@@ -49,8 +49,11 @@ def evaluate_matrix(options: EvaluateOptions, console: Console) -> int:
         specs, bridge = one.specs, worlds.bridge(one.specs)
         players = _players(options, policy_of(run), one)
     num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
-    evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
-    with end_on_signals():
+    own = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
+    with (
+        end_on_signals(),
+        sharing_episodes(own, worlds.message(config), workers=options.workers) as evaluator,
+    ):
         tables = _tables(evaluator, specs, players, options, console)
     path = options.output or options.run_dir.absolute().with_name(f"{options.run_dir.absolute().name}-matrix.png")
     from townlet_runtime.report.cross_play import cross_play_picture  # brings matplotlib
@@ -103,7 +106,7 @@ def _roles(named: NamedPolicy, specs: Mapping[str, SimulationSpec]) -> dict[str,
 
 
 def _tables(
-    evaluator: Evaluator,
+    evaluator: Evaluator | SharedEvaluator,
     specs: Mapping[str, SimulationSpec],
     players: Mapping[str, Mapping[str, Player]],
     options: EvaluateOptions,

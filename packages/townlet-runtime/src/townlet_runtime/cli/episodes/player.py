@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from townlet_runtime.cli.episodes.sharing import unpacked
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.workers.messages import Message
+from townlet_runtime.workers.policies import unpacked_files
 from townlet_runtime.workers.worker import Workplace, answer_on_streams
 
 
@@ -22,7 +22,7 @@ def workplace(message: Message) -> Workplace:
     with closing(worlds.make_scored(1)) as one:
         bridge = worlds.bridge(one.specs)
     evaluator = Evaluator(worlds.make_scored, config=bridge, seed=message["seed"], num_worlds=message["num_worlds"])
-    return Workplace(evaluator=evaluator, unpacked=unpacked)
+    return Workplace(evaluator=evaluator, unpacked=unpacked_files)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import training_settings
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.workers.messages import Message
+from townlet_runtime.workers.policies import unpacked_beside
 from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_on_streams
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def workplace(message: Message) -> Workplace:
     return Workplace(
         evaluator=Evaluator(worlds.make_scored, config=bridge, seed=training.seed, num_worlds=training.num_envs),
         collector=begun,
-        unpacked=_networks,
+        unpacked=partial(unpacked_beside, networks=_networks),
     )
 
 

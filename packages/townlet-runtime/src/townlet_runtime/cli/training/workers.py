@@ -26,7 +26,7 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
 
     Workers collect where `--workers` asks for them, or a run collects ahead. Else there may be one that plays episodes
     beside this process: where `--processes 2` asks for it; unless that is said, where the CPUs carry it and there is
-    enough to play. A run without a world has none, nor one with opponents, whose episodes are played in one process.
+    enough to play. A run without a world has none.
 
     Args:
         plan: of the run, with its config written out.
@@ -36,7 +36,7 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
         Workers whose pool is to be closed.
 
     Raises:
-        CommandError: if workers are asked for, and the run has no world, or opponents, who cannot be sent to them.
+        CommandError: if workers are asked for, and the run has no world, or opponents, without whom they collect.
     """
     # Somebody has to collect while this process learns.
     count = plan.workers or min(training.collect_ahead, 1)
@@ -47,8 +47,11 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
     if count and plan.environment is None:
         raise CommandError(f"{asked}: the run has no world to collect in")
     if count and opposed:
-        raise CommandError(f"{asked}: the run has opponents of {', '.join(opposed)}, and workers have none")
-    size = count or (0 if opposed or plan.environment is None else _players(plan, training))
+        raise CommandError(
+            f"{asked}: the run has opponents of {', '.join(opposed)}, and workers collect without any; "
+            "--processes 2 shares the episodes of evaluations"
+        )
+    size = count or (0 if plan.environment is None else _players(plan, training))
     if not size:
         return None
     if count and plan.ray is not None:
