@@ -34,6 +34,20 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+FILES = [page for page in PAGES if '```python title="' in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", FILES, ids=name)
+def test_python_files_run(page: Path, tmp_path: Path) -> None:
+    """Blocks with a title are programmes, each a file of that name."""
+    found = re.findall(r'```python title="([\w.]+)"\n(.*?)```', page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for title, text in found:
+        (tmp_path / title).write_text(text, encoding="utf-8")
+        done = subprocess.run([sys.executable, title], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert found
+
+
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("packages/*/README.md")], ids=name)
 def test_links_outside_of_the_site_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))

@@ -61,6 +61,7 @@ NEEDS = {
         "test_legacy_harness.py",
         "test_training.py",
         "test_training_settings.py",
+        "test_training_workers.py",
     ),
     "matplotlib": (
         "test_cli_adapt.py",

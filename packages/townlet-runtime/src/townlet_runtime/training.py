@@ -25,6 +25,7 @@ from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
+from townlet_runtime.training_workers import begun_workers
 from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, worlds_of
 from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.policies import packed_beside
@@ -140,33 +141,33 @@ def train(
     stop: Callable[[], bool] = bool,
     resume: bool = False,
     initial: InitialPolicy | None = None,
+    workers: int = 0,
 ) -> RunSummary:
     """Train a policy in worlds of your own, judge it on episodes of their own, export it, and return the scores.
 
-    Writes policy, scores, log, checkpoints, and at last a manifest of them; `OnnxPolicy.load` acts without torch.
-
     Args:
-        make: builds so many parallel worlds, to train in and for each evaluation; they are closed when they are no
-            longer needed. None: the clone of `data` is judged by what is held out of it.
+        make: builds so many parallel worlds, which are closed in the end. None: `data` is cloned and the clone judged.
         config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
             `anneal` becomes `ppo` and missing baselines are left out, with a warning.
-        run_dir: missing or empty; with `resume` the directory of the run to go on with.
+        run_dir: missing or empty; gets policy (`OnnxPolicy.load` acts without torch), scores, log, checkpoints and at
+            last a manifest of them. With `resume` the directory of the run to go on with.
         data: recorded steps of any format, as paths or sources, to clone in the place of the script.
         bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
         on_progress: called after every update and evaluation.
         stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
         initial: the policy that the run begins with, network and all; copied into `run_dir`. None: a fresh one.
+        workers: processes that collect, unit by unit, and must find `make`. No result depends on them.
 
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
         RunDirectoryError: if `run_dir` is not empty, or in use.
         TrainingError, ArtifactError: if nothing can be learned from collections or data, or a run cannot be resumed.
     """
-    path, threads = Path(run_dir), torch.get_num_threads()
+    path, threads, bridge = Path(run_dir), torch.get_num_threads(), bridge or BridgeConfig()
     with ExitStack() as opened:
         records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
-        worlds = [] if make is None else worlds_of(config, partial(made_by, make), opened)
+        worlds = [] if make is None else worlds_of(config, partial(made_by, make), opened, elsewhere=workers > 0)
         first, initial = next(iter(worlds), None), copied_initial(path) if resume else initial
         config = as_can_be(config, first, initial)
         opponents = opponents_of(config, first, kept=path if resume else None)
@@ -175,7 +176,7 @@ def train(
                 config,
                 worlds,
                 partial(made_by, make),
-                bridge=BridgeConfig() if bridge is None else bridge,
+                bridge=bridge,
                 run_dir=path,
                 on_progress=on_progress,
                 stop=stop,
@@ -183,6 +184,7 @@ def train(
                 data={AGENTS: records} if records else None,
                 opponents=opponents,
                 initial=initial,
+                workers=begun_workers(make, config, bridge, threads=threads, count=workers, opened=opened),
             )
         summary = orchestrator.run()
     if not summary.interrupted:

@@ -42,7 +42,7 @@ def units_of_run(config: TrainingConfig) -> list[Unit]:
 
 
 def worlds_of(
-    config: TrainingConfig, make: Callable[[int], GroupedSimulation], opened: ExitStack
+    config: TrainingConfig, make: Callable[[int], GroupedSimulation], opened: ExitStack, *, elsewhere: bool = False
 ) -> list[GroupedSimulation]:
     """Build the worlds of each unit of a run.
 
@@ -50,7 +50,10 @@ def worlds_of(
         config: of the run.
         make: builds so many of them.
         opened: closes them.
+        elsewhere: whether workers have them, and one that shows what they are is enough.
     """
+    if elsewhere:
+        return [opened.enter_context(closing(make(1)))]
     return [opened.enter_context(closing(make(unit.num_worlds))) for unit in units_of_run(config)]
 
 

@@ -59,14 +59,15 @@ class ProcessLink:
 
     Args:
         command: the process, which must answer as `worker.answer_requests` does.
+        one_thread: whether its numerical libraries have one thread; else as the environment of this process says.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, one_thread: bool = True) -> None:
         self._said = tempfile.TemporaryFile()
         apart: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        threads = dict.fromkeys(THREAD_VARIABLES, "1")
+        threads = dict.fromkeys(THREAD_VARIABLES, "1") if one_thread else {}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

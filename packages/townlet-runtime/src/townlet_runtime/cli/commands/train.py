@@ -150,10 +150,8 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
         if (workers := workers_of(plan, training)) is not None:
             opened.callback(workers.pool.close)
         # Built first: a contradiction is refused before anything is written.
-        if workers is not None and workers.collect:
-            worlds = [opened.enter_context(closing(plan.worlds.make(1)))]
-        else:
-            worlds = worlds_of(training, plan.worlds.make, opened)
+        collects = workers is not None and workers.collect
+        worlds = worlds_of(training, plan.worlds.make, opened, elsewhere=collects)
         return _train_in(worlds, plan, training, initial, log, console, workers=workers, seen=seen)
 
 

@@ -1,0 +1,82 @@
+"""Workers of a run that is begun from Python: where they find its worlds, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.adapters.importable import Importable, require_guarded
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.workers.links import ProcessLink
+from townlet_runtime.workers.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from townlet_runtime.simulation.interface import Simulation
+    from townlet_runtime.training import TrainingConfig
+    from townlet_runtime.training_worlds import Workers
+    from townlet_runtime.workers.messages import Message
+
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1])\nfrom townlet_runtime.training_worker import main; main()"
+)
+"""Of a worker, which finds modules where this process does."""
+_TIMEOUT_S = 600.0
+"""For a unit of collection; then a worker counts as hung."""
+
+
+def begun_workers(
+    make: Callable[[int], Simulation] | None,
+    config: TrainingConfig,
+    bridge: BridgeConfig,
+    *,
+    threads: int,
+    count: int,
+    opened: ExitStack,
+) -> Workers | None:
+    """Begin the workers of a run.
+
+    They compute with the environment variables of this process, so that products are rounded there as they are here.
+
+    Args:
+        make: builds so many worlds; None: the run has none.
+        config: of the run, as it can be.
+        bridge: how script and policy are blended.
+        threads: of torch.
+        count: of workers, at least 0.
+        opened: ends them.
+
+    Returns:
+        The workers; None for a count of 0.
+
+    Raises:
+        SimulationError: if there are no worlds, or workers cannot import what builds them, or this process is a worker
+            that is about to.
+    """
+    require_guarded("`train`")
+    if count < 0:
+        raise SimulationError(f"`workers` must be at least 0, got {count}")
+    if not count:
+        return None
+    if make is None:
+        raise SimulationError(f"`workers` {count}: the run has no world to collect in")
+    from townlet_runtime.training_worlds import Workers
+
+    told: Message = {
+        "make": asdict(Importable.of(make, label="`make` of a run with `workers`")),
+        "argv": sys.argv,
+        "config": TypeAdapter(type(config)).dump_python(config, mode="json"),
+        "bridge": TypeAdapter(BridgeConfig).dump_python(bridge, mode="json"),
+        "threads": threads,
+    }
+    path = json.dumps([each for each in sys.path if isinstance(each, str)])
+    command = [sys.executable, "-P", "-c", _PROGRAM, path]
+    pool = WorkerPool(lambda place: ProcessLink(command, one_thread=False), count, told, timeout_s=_TIMEOUT_S)
+    opened.callback(pool.close)
+    return Workers(pool=pool, collect=True)
