@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -20,6 +21,7 @@ from townlet_training.run import result
 from townlet_training.scheduled import run as module
 from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
+from townlet_trajectory.formats.convert import convert
 
 
 @pytest.fixture
@@ -277,3 +279,83 @@ def test_a_stage_of_cloning_without_data_is_refused(tmp_path: Path, capsys: pyte
     config.write_text("training: {source: anneal, anneal_schedule: [{mode: bc}]}\n")
     assert main(["train", str(config), "--run-dir", str(tmp_path / "run")]) == 2
     assert "a stage `bc` clones data: name it with --bc-manifest" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shards() -> Iterator[str]:
+    """The capture of the tests as shards behind a URL, whose store lies in the memory of this process."""
+    memory = pytest.importorskip("fsspec.implementations.memory")
+    convert(capture(), "memory://recorded", to="shards")
+    yield "memory://recorded"
+    memory.MemoryFileSystem.store.clear()
+
+
+def weights_of(run_dir: Path) -> str:
+    return read_run(run_dir).summary.weights_sha256
+
+
+REPLAY = ("--mode", "replay", "--train-ppo", "--epochs", "2", "-q")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("option", ["--replay-manifest", "--data"])
+def test_a_record_is_read_behind_a_url(option: str, shards: str, tmp_path: Path) -> None:
+    convert(capture(), tmp_path / "shards", to="shards")
+    assert main(command(tmp_path / "here", *REPLAY, "--replay-manifest", str(tmp_path / "shards"))) == 0
+    assert main(command(tmp_path / "url", *REPLAY, option, shards)) == 0
+    assert weights_of(tmp_path / "url") == weights_of(tmp_path / "here")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_on_a_url_goes_on_where_it_is_typed_again(
+    shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = module.planned_update
+
+    def killed(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    assert main(command(tmp_path / "whole", *REPLAY, "--replay-manifest", shards)) == 0
+    monkeypatch.setattr(module, "planned_update", killed)
+    assert main(command(tmp_path / "run", *REPLAY, "--replay-manifest", shards)) != 0
+    monkeypatch.setattr(module, "planned_update", real)
+    resume = ["train", "--resume", str(tmp_path / "run"), "-q"]
+    for more, problem in (
+        ((), f"{shards}: name it again, --replay-manifest URL; one that a file names is not opened"),
+        (("--replay-manifest", "memory://other"), "config.yaml says otherwise"),
+        (("--data", "memory://other"), f"{shards}: name it again, --replay-manifest URL"),
+    ):
+        capsys.readouterr()
+        assert main([*resume, *more]) == 2
+        assert problem in capsys.readouterr().err
+    assert main([*resume, "--replay-manifest", shards]) == 0
+    assert weights_of(tmp_path / "run") == weights_of(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_schedule_clones_what_a_url_holds_and_opens_none_of_its_file(
+    shards: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = ("cycle: 0, mode: bc, epochs: 2", "cycle: 1, mode: ppo")
+    config = schedule(tmp_path, *stages)
+    options = ["--threads", "1", "--set", "training.anneal_accuracy_threshold=0", "-q"]
+    typed = ["--replay-manifest", shards, "--bc-manifest", shards]
+    assert main(["train", str(config), "--run-dir", str(tmp_path / "run"), *options, *typed]) == 0
+    assert json.loads((tmp_path / "run" / "anneal_results.json").read_text())[0]["passed"] is True
+    named = schedule(tmp_path, *stages, manifest=Path("recorded"))
+    named.write_text(named.read_text().replace("manifest: recorded", f"manifest: {shards}"))
+    for more, problem in (
+        ((), f"{shards}: name it again, --replay-manifest URL; one that a file names is not opened"),
+        (("--replay-manifest", str(capture())), f"{shards}: name it again, --bc-manifest URL"),
+    ):
+        capsys.readouterr()
+        assert main(["train", str(named), "--run-dir", str(tmp_path / "other"), *options, *more]) == 2
+        assert problem in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_clone_alone_learns_from_the_url_of_its_manifest(shards: str, tmp_path: Path) -> None:
+    run_dir, small = tmp_path / "run", ("--mode", "bc", "--set", "training.bc.epochs=1", "-q")
+    assert main(command(run_dir, *small, "--bc-manifest", shards)) in (0, 1)
+    assert json.loads((run_dir / "begun.json").read_text())["data"][0]["path"] == shards

@@ -7,14 +7,15 @@ import pytest
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.cli.training.training_data import DataOptions, data_of
+from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training.training_data import DataOptions, data_of, place_of
 from townlet_runtime.config import Config
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.records import SummaryFile
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.convert import convert
-from townlet_trajectory.storage.urls import named_place
+from townlet_trajectory.storage.urls import Url, named_place
 
 TOWN = ("--set", "town.agents=3", "--set", "town.episode_ticks=40")
 SMALL = (
@@ -141,6 +142,17 @@ def test_a_run_goes_on_with_the_data_that_it_was_begun_with(tmp_path: Path, caps
     assert SummaryFile.read(run_dir / "summary.json").weights_sha256 == whole.weights_sha256
 
 
+def test_a_url_keeps_its_secrets_and_no_file_has_them() -> None:
+    url = Url("s3://ann:s3cret@host/recorded")
+    options = ScheduleOptions(replay_manifest=url, bc_manifest=url)
+    values = [each.value for each in options.overrides()]
+    assert values == ["s3://host/recorded"] * 2
+    assert place_of("s3://host/recorded", options.urls, name="--data") is url
+    assert place_of("recorded/agents", options.urls, name="--data") == Path("recorded/agents")
+    with pytest.raises(CommandError, match="s3://host/other: name it again, --data URL"):
+        place_of("s3://host/other", options.urls, name="--data")
+
+
 def test_a_url_is_opened_where_it_was_typed_alone(
     recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,7 +165,7 @@ def test_a_url_is_opened_where_it_was_typed_alone(
     assert code in (0, 1), err
     begun = BegunFile.read(run_dir / "begun.json")
     assert begun.data[0].path == "memory://recorded"
-    with pytest.raises(CommandError, match="the run learned from memory://recorded: name it again, --data URL"):
+    with pytest.raises(CommandError, match="memory://recorded: name it again, --data URL; one that a file names"):
         data_of(DataOptions(), Config(), "bc", begun)
     again = DataOptions(paths=(named_place("memory://recorded"),))
     assert data_of(again, Config(), "bc", begun) == again

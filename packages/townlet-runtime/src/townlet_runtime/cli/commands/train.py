@@ -83,7 +83,7 @@ def train_policy(options: TrainOptions, console: Console) -> int:
         return train_scheduled(with_record(plan, options.data), options.schedule, console)
     with ExitStack() as opened:
         data = open_data(
-            data_of(options.data, plan.config, plan.mode, plan.begun),
+            data_of(options.data, plan.config, plan.mode, plan.begun, urls=plan.urls),
             plan.specs,
             mode=plan.mode,
             named_world=plan.named_world,

@@ -33,7 +33,6 @@ from townlet_trajectory.evaluation.results import RunSummary
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.urls import Url
 
 if TYPE_CHECKING:
     from townlet_runtime.training import ScheduledRun, ScheduleOutcome, TrainingConfig
@@ -75,14 +74,10 @@ def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:
     """Return the plan of a schedule, whose record and data to clone are those of `--data` where that was given.
 
     Raises:
-        CommandError: if there are several, or it is a URL.
+        CommandError: if there are several.
     """
     if len(data.paths) > 1:
         raise CommandError("--data: a schedule learns from one record")
-    if urls := [path for path in data.paths if isinstance(path, Url)]:
-        raise CommandError(
-            f"--data {urls[0]}: a schedule learns from files of this machine; modes bc and anneal read URLs"
-        )
     named = {} if data.root is None else {"data_root": str(data.root)}
     for path in data.paths:
         named |= {"replay_manifest": str(path), "bc_manifest": str(path)}

@@ -15,7 +15,7 @@ from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
-from townlet_runtime.cli.training.training_data import TrainingData
+from townlet_runtime.cli.training.training_data import TrainingData, place_of
 from townlet_runtime.cli.world_options import WorldOptions as WorldOptions
 from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, load_of_run, option, seed_of
@@ -24,6 +24,7 @@ from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import RUNS, default_run_dir, require_free
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory.evaluation.results import SCRIPTED, Mode
+from townlet_trajectory.storage.urls import Place, Url
 
 if TYPE_CHECKING:
     from townlet_runtime.training import InitialPolicy, TrainingConfig
@@ -58,6 +59,11 @@ class TrainOptions:
     run: RunOptions = field(default_factory=RunOptions)
     compares: bool = True
     """Whether the policy is compared with the behaviors of the world, and tries to replace the script."""
+
+    @property
+    def urls(self) -> tuple[Url, ...]:
+        """The URLs of data that were typed."""
+        return (*(path for path in self.data.paths if isinstance(path, Url)), *self.schedule.urls)
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -111,7 +117,9 @@ class TrainPlan:
     """Address of the cluster that the workers are on; None: they are processes of this machine."""
     worker_timeout: float
     """Seconds after which a worker that does not answer is replaced."""
-    manifest: Path | None
+    urls: tuple[Url, ...]
+    """Of data, which were typed: what a file names is not opened."""
+    manifest: Place | None
     """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
@@ -174,6 +182,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         workers=options.run.workers,
         ray=options.run.ray,
         worker_timeout=options.run.worker_timeout,
+        urls=options.urls,
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
         page_port=options.run.page_port,
@@ -181,12 +190,12 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
     )
 
 
-def _manifest(options: TrainOptions, config: Config, begun: BegunFile | None) -> Path | None:
+def _manifest(options: TrainOptions, config: Config, begun: BegunFile | None) -> Place | None:
     """The data that the config names, unless `--data` names others, now or when the run was begun."""
     named = config.training.get("bc_manifest")
     if named is None or options.data.paths:
         return None
-    manifest = Path(named)
+    manifest = place_of(named, options.urls, name="--bc-manifest")
     return manifest if begun is None or [each.path for each in begun.data] == [str(manifest)] else None
 
 

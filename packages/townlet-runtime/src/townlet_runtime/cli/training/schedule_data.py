@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training.training_data import misfits_of, require_alike
+from townlet_runtime.cli.training.training_data import misfits_of, place_of, require_alike
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.training.plan import TrainPlan
 
 _LESSONS = "training.bc.manifest"
+_OPTIONS = {"record": "--replay-manifest", "lessons": "--bc-manifest"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def open_data_of_schedule(
         opened: keeps the files open.
 
     Raises:
-        CommandError: if a stage clones data, and none are named.
+        CommandError: if a stage clones data, and none are named, or a file names a URL.
         ArtifactError: if a file is missing or damaged.
     """
     stages = plan.config.schedule.get("stages", ()) if plan.mode == "anneal" else ()
@@ -55,12 +56,12 @@ def open_data_of_schedule(
     root = Path(plan.config.training.get("data_root") or ".")
 
     def of(name: str) -> RecordedData | None:
-        path = named[name]
-        if path is None:
+        if (text := named[name]) is None:
             return None
+        path = place_of(text, plan.urls, name=_OPTIONS[name])
         if options.replay_meta is not None and name == "record":
-            path = _described(Path(path), options.replay_meta)
-        return opened.enter_context(open_recorded(Path(path), data_root=root, warn=console.warning))
+            path = _described(Path(text), options.replay_meta)
+        return opened.enter_context(open_recorded(path, data_root=root, warn=console.warning))
 
     record = of("record")
     lessons = record if named["lessons"] == named["record"] else of("lessons")

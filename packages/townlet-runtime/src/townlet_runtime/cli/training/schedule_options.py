@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -16,6 +16,9 @@ from townlet_runtime.cli.signatures import Command, option, with_options
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
     from townlet_runtime.runs.ppo_log import PPOLog
+    from townlet_trajectory.storage.urls import Place, Url
+else:
+    Place = str  # as it is typed: what tells a URL from a path brings numpy, which `--help` does without
 
 PANEL = "Options for records and schedules"
 """Heading of these options in `--help`."""
@@ -44,9 +47,11 @@ class ScheduleOptions:
     """Options of `townlet train` by their names; None or false where one was not given."""
 
     replay_manifest: Annotated[
-        Path | None,
+        Place | None,
         _option(
-            "Record for PPO: a manifest, or any other data set.  [default: training.replay_manifest]", metavar="PATH"
+            "Record for PPO: a manifest, any other data set, or the URL of shards.  [default: "
+            "training.replay_manifest]",
+            metavar="PATH",
         ),
     ] = None
     capture_dir: Annotated[Path | None, _option("The same: the directory of a capture.", metavar="DIR")] = None
@@ -65,8 +70,11 @@ class ScheduleOptions:
     replay_drop_last: Annotated[bool, _flag("--replay-drop-last", "Leave a smaller last batch out.")] = False
     replay_streaming: Annotated[bool, _flag("--replay-streaming", "Keep the record on disk.")] = False
     bc_manifest: Annotated[
-        Path | None,
-        _option("Data to clone: a manifest, or any other data set.  [default: training.bc.manifest]", metavar="PATH"),
+        Place | None,
+        _option(
+            "Data to clone: a manifest, any other data set, or the URL of shards.  [default: training.bc.manifest]",
+            metavar="PATH",
+        ),
     ] = None
     epochs: Annotated[int | None, _count("Updates of the modes replay, rollout and mixed.", _MOST_UPDATES)] = None
     rollout_ticks: Annotated[int | None, _count("Ticks of a rollout in each world.", 10**9)] = None
@@ -160,6 +168,13 @@ class ScheduleOptions:
         return PPOLog(self.ppo_log, every=self.ppo_log_frequency, max_lines=self.ppo_log_max_entries)
 
     @property
+    def urls(self) -> tuple[Url, ...]:
+        """The URLs that were typed, as they were."""
+        from townlet_trajectory.storage.urls import Url
+
+        return tuple(each for each in (self.replay_manifest, self.bc_manifest) if isinstance(each, Url))
+
+    @property
     def given(self) -> bool:
         """Whether any of these options was given."""
         return self != ScheduleOptions()
@@ -172,7 +187,17 @@ def with_schedule_options(name: str) -> Callable[[Command], Callable[..., int]]:
     """Give a command the options of `ScheduleOptions`; it gets them as one argument called `name`."""
     hints = get_type_hints(ScheduleOptions, include_extras=True)
     added = [option(each.name, hints[each.name], each.default) for each in fields(ScheduleOptions)]
-    return with_options(name, added, lambda values: ScheduleOptions(**values))
+    return with_options(name, added, _schedule_options)
+
+
+def _schedule_options(values: Mapping[str, Any]) -> ScheduleOptions:
+    """The options of their values, in which a place is the text that was typed."""
+    typed = {key: values[key] for key in ("replay_manifest", "bc_manifest") if values[key] is not None}
+    if typed:
+        from townlet_trajectory.storage.urls import named_place
+
+        typed = {key: named_place(text) for key, text in typed.items()}
+    return ScheduleOptions(**{**values, **typed})
 
 
 class PanelledCommand(TyperCommand):

@@ -13,7 +13,7 @@ from townlet_runtime.runs.begun import BegunFile, NotedData
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_trajectory.evaluation.results import Mode
-from townlet_trajectory.storage.urls import Place
+from townlet_trajectory.storage.urls import Place, Url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,28 @@ class TrainingData:
         )
 
 
-def data_of(options: DataOptions, config: Config, mode: Mode, begun: BegunFile | None) -> DataOptions:
+def place_of(said: str, urls: Sequence[Url], *, name: str) -> Place:
+    """Return the place that a config or a run names: a path, or a URL if it was typed too.
+
+    Args:
+        said: there.
+        urls: that were typed.
+        name: of the option that it is typed with, for the error.
+
+    Raises:
+        CommandError: if it is a URL that was not.
+    """
+    if "://" not in said:
+        return Path(said)
+    for url in urls:
+        if str(url) == said:
+            return url
+    raise CommandError(f"{said}: name it again, {name} URL; one that a file names is not opened")
+
+
+def data_of(
+    options: DataOptions, config: Config, mode: Mode, begun: BegunFile | None, *, urls: Sequence[Url] = ()
+) -> DataOptions:
     """Decide which data a run clones: that of the options, of the run to resume, or of the config.
 
     Args:
@@ -60,12 +81,13 @@ def data_of(options: DataOptions, config: Config, mode: Mode, begun: BegunFile |
             `--data`.
         mode: of the run.
         begun: of the run to resume.
+        urls: that other options have typed.
 
     Returns:
         The data; without a path where the script is cloned, or nothing.
 
     Raises:
-        CommandError: if the mode has no use for the data.
+        CommandError: if the mode has no use for the data, or a file names a URL.
     """
     if options.paths and mode == "ppo":
         raise CommandError(
@@ -73,18 +95,16 @@ def data_of(options: DataOptions, config: Config, mode: Mode, begun: BegunFile |
             "clone it with --mode bc, or with --mode anneal and go on from there"
         )
     if begun is not None and not options.paths:
-        if url := next((each.path for each in begun.data if "://" in each.path), None):
-            raise CommandError(
-                f"the run learned from {url}: name it again, --data URL; one that a file names is not opened"
-            )
-        root = Path(begun.data[0].root) if begun.data else None
-        return DataOptions(paths=tuple(Path(each.path) for each in begun.data), root=options.root or root)
+        paths = tuple(place_of(each.path, urls, name="--data") for each in begun.data)
+        return DataOptions(paths=paths, root=options.root or (Path(begun.data[0].root) if begun.data else None))
     if options.paths or mode not in ("bc", "anneal", "dagger"):
         return options
     named = config.training.get("bc_manifest")
     if named is None and mode == "bc":
         named = config.training.get("replay_manifest")
-    return options if named is None else DataOptions(paths=(Path(named),), root=options.root)
+    if named is None:
+        return options
+    return DataOptions(paths=(place_of(named, urls, name="--data"),), root=options.root)
 
 
 def open_data(

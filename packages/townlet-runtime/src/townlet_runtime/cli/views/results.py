@@ -22,6 +22,7 @@ from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
 from townlet_trajectory.evaluation.results import CLONE, LEARNED, CloneRecord, FinalEvaluation
+from townlet_trajectory.storage.urls import Place
 
 _TICK = 200
 """Tick of the picture in the report: the town is settled, and no day is over."""
@@ -40,7 +41,7 @@ def show_results(run: FinishedRun, console: Console, *, failure: str | None = No
     console.result(record, _lines(run, reason))
 
 
-def show_clone(clone: CloneRecord, manifest: Path, run_dir: Path, console: Console) -> None:
+def show_clone(clone: CloneRecord, manifest: Place, run_dir: Path, console: Console) -> None:
     """Print a clone as the original did: `loss`, held-out `accuracy`, `mode` and `manifest`, as one JSON object.
 
     Args:
