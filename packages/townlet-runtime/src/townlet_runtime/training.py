@@ -146,7 +146,8 @@ def train(
     """Train a policy in worlds of your own, judge it on episodes of their own, export it, and return the scores.
 
     Args:
-        make: builds so many parallel worlds, which are closed in the end. None: `data` is cloned and the clone judged.
+        make: builds so many parallel worlds, to train in and for each evaluation, which are closed at their end. None:
+            the clone of `data` is judged by what is held out of it.
         config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
             `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; gets policy (`OnnxPolicy.load` acts without torch), scores, log, checkpoints and at
@@ -171,16 +172,12 @@ def train(
         first, initial = next(iter(worlds), None), copied_initial(path) if resume else initial
         config = as_can_be(config, first, initial)
         opponents = opponents_of(config, first, kept=path if resume else None)
+        prepare = partial(prepare_run, config, worlds, partial(made_by, make), run_dir=path, resume=resume)
         with claimed(path, threads, opponents, initial, resume=resume):
-            orchestrator = prepare_run(
-                config,
-                worlds,
-                partial(made_by, make),
+            orchestrator = prepare(
                 bridge=bridge,
-                run_dir=path,
                 on_progress=on_progress,
                 stop=stop,
-                resume=resume,
                 data={AGENTS: records} if records else None,
                 opponents=opponents,
                 initial=initial,
