@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch import distributed as dist
 
 from townlet_training.errors import RankError
@@ -30,8 +29,8 @@ _NOTHING = Terms(*(0.0,) * len(Terms._fields))
 class SharedDescent:
     """A `Descent` of this process and the others of its `torch.distributed` group, who all evaluate the same minibatch.
 
-    Every rank gets the same terms and gradients, to the bit, and so takes the same step. Its methods raise `RankError`
-    where another rank cannot be reached.
+    Every rank gets the same terms and gradients, to the bit, and so takes the same step. Both are added up at
+    once, when a minibatch is evaluated: small sums cost the time in which ranks wait for each other.
 
     Args:
         own: of this process.
@@ -41,35 +40,29 @@ class SharedDescent:
     def __init__(self, own: Descent, optimizer: Optimizer) -> None:
         self._own, self._optimizer = own, optimizer
         self._rank, self._count = dist.get_rank(), dist.get_world_size()
-        self._is_evaluated = False
+        self._names = tuple(optimizer.gradients)
+        self._moved: list[str] = []
 
     def evaluate(self, minibatch: Minibatch, *, critic_only: bool) -> Terms[float]:
-        """See `Descent`."""
-        share = minibatch.share(self._rank, self._count)
-        # What gets no gradient here may get one elsewhere.
-        self._optimizer.gradient.zero_()
+        """See `Descent`. Raises `RankError` where another rank cannot be reached."""
+        gradient, share = self._optimizer.gradient, minibatch.share(self._rank, self._count)
+        terms, moved = _NOTHING, frozenset[str]()
+        gradient.zero_()  # what gets none here may get one elsewhere
         # A small minibatch may have less rows than there are ranks.
-        self._is_evaluated = bool(len(share.rows) or len(share.decided))
-        own = self._own.evaluate(share, critic_only=critic_only) if self._is_evaluated else _NOTHING
-        return Terms(*self._sum(torch.tensor(own, dtype=torch.float64)).tolist())
+        if len(share.rows) or len(share.decided):
+            terms = self._own.evaluate(share, critic_only=critic_only)
+            moved = frozenset(self._own.differentiate())
+        told = [*terms, *(float(name in moved) for name in self._names)]
+        joint = torch.cat([gradient, gradient.new_tensor(told)])
+        try:
+            dist.all_reduce(joint)
+        except RuntimeError as error:
+            raise RankError(f"the other ranks cannot be reached: {error}") from error
+        gradient.copy_(joint[: len(gradient)])
+        summed, marks = joint[len(gradient) :].split([len(terms), len(self._names)])
+        self._moved = [name for name, ranks in zip(self._names, marks.tolist(), strict=True) if ranks]
+        return Terms(*summed.tolist())
 
     def differentiate(self) -> Sequence[str]:
         """See `Descent`."""
-        optimizer = self._optimizer
-        moved = frozenset(self._own.differentiate()) if self._is_evaluated else frozenset[str]()
-        _add_up(optimizer.gradient)
-        names = tuple(optimizer.gradients)
-        ranks = self._sum(torch.tensor([float(name in moved) for name in names])).tolist()
-        return [name for name, number in zip(names, ranks, strict=True) if number]
-
-    def _sum(self, numbers: Tensor) -> Tensor:
-        there = numbers.to(self._optimizer.gradient.device)
-        _add_up(there)
-        return there
-
-
-def _add_up(numbers: Tensor) -> None:
-    try:
-        dist.all_reduce(numbers)
-    except RuntimeError as error:
-        raise RankError(f"the other ranks cannot be reached: {error}") from error
+        return self._moved
