@@ -28,6 +28,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_shard_layout.py",
         "test_shard_parts.py",
         "test_shard_reader.py",
+        "test_shard_shared.py",
         "test_shard_writer.py",
         "test_stores.py",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,8 +21,21 @@ from moto.server import ThreadedMotoServer
 from strategies import assert_same_batch
 from test_shard_parts import batch_of, write_part
 
-from townlet_trajectory import ArtifactError, read_shards, save_batch, write_shards
+from townlet_trajectory import (
+    ArtifactError,
+    PartOwner,
+    PartWriter,
+    ShardEntry,
+    TrajectoryBatch,
+    read_shards,
+    save_batch,
+    write_shards,
+)
+from townlet_trajectory.dataset.info import parse_shard
 from townlet_trajectory.formats.shards.reader import open_shards
+from townlet_trajectory.formats.shards.targets import require_nothing_there
+from townlet_trajectory.storage.folders import folder_of
+from townlet_trajectory.storage.json import Fields
 
 WRITE = """
 import sys
@@ -77,6 +92,43 @@ def test_one_of_several_writers_gets_a_name(bucket: str) -> None:
         said = sorted(reason.partition(",")[0] for reason in pool.map(write, (1, 2)))
     assert said == ["`same` is taken", "written"]
     assert len(read_shards(f"{bucket}/race")) == 2
+
+
+SHARE = """
+import json, sys
+from townlet_trajectory import PartWriter, load_batch
+entry = PartWriter(sys.argv[1], "unit-0000", token="ours").write(int(sys.argv[2]), load_batch(sys.argv[3]))
+print(json.dumps(entry.document()))
+"""
+
+
+def shared_in_process(place: str, number: int, folder: Path) -> ShardEntry:
+    file = folder / f"share-{number}.npz"
+    save_batch(file, batch_of(number))
+    words = [sys.executable, "-c", SHARE, place, str(number), str(file)]
+    said = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    return parse_shard(Fields(said, "an answer"), "an answer")
+
+
+def test_processes_write_shards_of_one_part_for_its_owner(bucket: str, tmp_path: Path) -> None:
+    place = f"{bucket}/runs/shared"
+    owner = PartOwner(place, "unit-0000", token="ours")
+    owner.claim()
+    owner.add(shared_in_process(place, 0, tmp_path), batch_of(0).schema)
+    here = PartWriter(place, "unit-0000", token="ours").write(1, batch_of(1))
+    assert here is not None
+    owner.add(here, batch_of(1).schema)
+    owner.list_shards()
+    assert_same_batch(read_shards(place), TrajectoryBatch.concatenate([batch_of(0), batch_of(1)]))
+    owner.go_back_to(1)
+    assert_same_batch(read_shards(place), batch_of(0))
+    owner.add(replace(here, number=2), batch_of(1).schema)
+    with pytest.raises(ArtifactError, match=r"steps-000002.arrow: verify: expected the \d+ bytes .* no such file"):
+        owner.list_shards()
+    with pytest.raises(ArtifactError, match="the claim of `unit-0000` is not seen from here"):
+        PartWriter(place, "unit-0000", token="theirs").write(0, batch_of(0))
+    with pytest.raises(ArtifactError, match="holds a dataset already, with parts"):
+        require_nothing_there(folder_of(place))
 
 
 def test_a_dataset_of_one_writer(bucket: str) -> None:

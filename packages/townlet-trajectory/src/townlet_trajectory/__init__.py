@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from townlet_trajectory.formats.batch_file import load_batch, save_batch
     from townlet_trajectory.formats.captures.source import CaptureSource
     from townlet_trajectory.formats.shards.reader import PartsReader, ShardReader, open_shards, read_shards
+    from townlet_trajectory.formats.shards.shared import PartOwner, PartWriter
     from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
 __version__ = "0.3.0"
@@ -96,6 +97,8 @@ __all__ = [
     "OpenPass",
     "OrderError",
     "PaddedBatch",
+    "PartOwner",
+    "PartWriter",
     "PartsReader",
     "PromotionRegistry",
     "RegistrationError",
@@ -154,6 +157,7 @@ _MODULES = {
     "formats.batch_file": ("load_batch", "save_batch"),
     "formats.captures.source": ("CaptureSource",),
     "formats.shards.reader": ("PartsReader", "ShardReader", "open_shards", "read_shards"),
+    "formats.shards.shared": ("PartOwner", "PartWriter"),
     "formats.shards.writer": ("ShardWriter", "write_shards"),
 }
 

@@ -206,7 +206,7 @@ def parse_dataset_manifest(data: bytes, path: str | Path) -> DatasetManifest:
             schema=parse_schema(fields.inside("schema")),
             info=parse_info(fields),
             compression=fields.text("compression"),
-            shards=tuple(_parse_shard(shard, path) for shard in fields.objects("shards")),
+            shards=tuple(parse_shard(shard, path) for shard in fields.objects("shards")),
         )
     except SchemaError as error:
         raise ManifestError(path, "parse", str(error)) from error
@@ -237,7 +237,17 @@ def parse_info(fields: Fields) -> DatasetInfo:
     )
 
 
-def _parse_shard(fields: Fields, path: str | Path) -> ShardEntry:
+def parse_shard(fields: Fields, path: str | Path) -> ShardEntry:
+    """The inverse of `ShardEntry.document`.
+
+    Args:
+        fields: of the object.
+        path: where it came from, for the error.
+
+    Raises:
+        ManifestError: if a value is missing or of another type, or the files are not those of the number.
+        SchemaError: if a value is not what `ShardEntry` allows.
+    """
     files = fields.inside("files")
     entries = {name: files.inside(name) for name in fields.object("files")}
     digests = {

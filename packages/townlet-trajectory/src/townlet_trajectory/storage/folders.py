@@ -7,13 +7,15 @@ is appended, because object stores can do neither.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.storage.files import make_directory, write_bytes_atomic, write_bytes_new
-from townlet_trajectory.storage.locks import is_unfinished, remove_if_there
+from townlet_trajectory.storage.locks import DirectoryLock, is_unfinished, remove_if_there
 from townlet_trajectory.storage.paths import read_below
 from townlet_trajectory.storage.remote import RemoteFolder
 from townlet_trajectory.storage.urls import Place, Url, named_place
@@ -43,6 +45,10 @@ class Folder(Protocol):
 
     def holds(self, name: str) -> bool:
         """Whether the file `name` is here."""
+        ...
+
+    def sizes(self, names: Collection[str]) -> dict[str, int]:
+        """Bytes of those of the files `names` that are here, by name."""
         ...
 
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
@@ -75,6 +81,10 @@ class Folder(Protocol):
         """Remove the file `name`, if it is here."""
         ...
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed writers left unfinished, if there is such a thing; nobody may write meanwhile."""
+        ...
+
 
 class LocalFolder:
     """A directory of this machine."""
@@ -103,6 +113,16 @@ class LocalFolder:
     def holds(self, name: str) -> bool:
         return os.path.lexists(self._directory / name)
 
+    def sizes(self, names: Collection[str]) -> dict[str, int]:
+        found = {}
+        for name in names:
+            path = self._directory / name
+            with system_errors(path, "read"), suppress(FileNotFoundError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    found[name] = status.st_size
+        return found
+
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
         """Read a file whole; see `Folder.read`."""
         return read_below(self._directory, name, max_bytes=max_bytes, origin=origin)
@@ -121,6 +141,10 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         remove_if_there(self._directory / name)
+
+    def remove_unfinished(self) -> None:
+        with DirectoryLock(self._directory):
+            """Taking the lock has removed it."""
 
 
 def folder_of(place: str | Path | Url) -> Folder:

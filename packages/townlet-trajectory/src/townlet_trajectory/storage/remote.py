@@ -7,7 +7,7 @@ was typed, so their errors are not chained: what is raised names the place witho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -74,6 +74,17 @@ class RemoteFolder:
                 return False
         return True
 
+    def sizes(self, names: Collection[str]) -> dict[str, int]:
+        with self._errors(str(self._url), "list"):
+            system, root = self._opened(self._url)
+            system.invalidate_cache()
+            try:
+                found = system.ls(root, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        here = {str(each["name"]).rstrip("/").rpartition("/")[2]: each for each in found if each["type"] == "file"}
+        return {name: int(here[name]["size"]) for name in names if name in here}
+
     def read(self, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
         """Read a file whole; see `Folder.read`."""
         relative_parts(name, origin)
@@ -132,6 +143,9 @@ class RemoteFolder:
                 system.rm_file(path)
             except FileNotFoundError:
                 return
+
+    def remove_unfinished(self) -> None:
+        """Do nothing: an object is there as a whole or not at all."""
 
     def _opened(self, url: Url) -> tuple[FileSystem, str]:
         """The filesystem, which fsspec keeps one of for each process, and the path in it."""

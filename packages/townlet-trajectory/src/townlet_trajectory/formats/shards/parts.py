@@ -63,25 +63,51 @@ def found_parts(place: Place) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in names if name in complete), tuple(name for name in names if name not in complete)
 
 
-def claim(folder: Folder, name: str) -> None:
+def new_token() -> str:
+    """Return a text that tells a claim from every other."""
+    return secrets.token_hex(16)
+
+
+def claim(folder: Folder, name: str, token: str | None = None) -> None:
     """Take a folder for one writer, whom nobody else follows.
 
     Args:
         folder: made where it is missing.
         name: of the writer, for people who look.
+        token: of a writer that may come again, and then finds its own claim; None: of one that does not.
 
     Raises:
         ArtifactError: if another has taken it, at whatever time, or it cannot be written.
     """
     folder.make()
     # Text of its own, so that a request that was repeated after a lost answer finds its own claim.
-    content = canonical_json({"writer": name, "token": secrets.token_hex(16)})
-    if folder.create(CLAIM_NAME, content):
-        return
-    if folder.read(CLAIM_NAME, max_bytes=_MAX_CLAIM_BYTES, origin=folder.path(CLAIM_NAME)) != content:
+    content = _claimed_by(name, new_token() if token is None else token)
+    if not folder.create(CLAIM_NAME, content) and _claim_in(folder) != content:
         taken = "it is complete" if folder.holds(MANIFEST_NAME) else "it is being written, or was broken off"
         message = f"`{name}` is taken, {taken}: name another, or remove this folder"
         raise ArtifactError(str(folder.place), "write", message)
+
+
+def is_claimed(folder: Folder, name: str, token: str) -> bool:
+    """Tell whether that writer has claimed a folder.
+
+    Args:
+        folder: perhaps missing.
+        name: of the writer.
+        token: of its claim.
+
+    Raises:
+        ArtifactError: if it cannot be read.
+    """
+    return folder.holds(CLAIM_NAME) and _claim_in(folder) == _claimed_by(name, token)
+
+
+def _claimed_by(name: str, token: str) -> bytes:
+    return canonical_json({"writer": name, "token": token})
+
+
+def _claim_in(folder: Folder) -> bytes:
+    return folder.read(CLAIM_NAME, max_bytes=_MAX_CLAIM_BYTES, origin=folder.path(CLAIM_NAME))
 
 
 def complete(folder: Folder, manifest: bytes) -> None:

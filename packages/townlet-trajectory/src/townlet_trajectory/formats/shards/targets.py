@@ -125,10 +125,11 @@ class ClaimedFolder:
     def begin(self, begun: DatasetManifest, reopened: Reopened | None) -> DatasetManifest:
         if reopened is not None:
             raise ArtifactError(str(self.folder.place), "write", "`append` is for a directory with a single writer")
-        self._require_alone()
+        require_alone(self._root, self._writer)
         claim(self.folder, self._writer or str(self.folder.place))
         try:
-            self._require_alone()  # once more: of two kinds of writers that come together, one sees the other
+            # Once more: of two kinds of writers that come together, one sees the other.
+            require_alone(self._root, self._writer)
         except ArtifactError:
             with suppress(ArtifactError):
                 self.folder.remove(CLAIM_NAME)
@@ -149,16 +150,6 @@ class ClaimedFolder:
         with suppress(ArtifactError):
             for name in (*names, CLAIM_NAME):
                 self.folder.remove(name)
-
-    def _require_alone(self) -> None:
-        """Refuse a directory that is written in the other way."""
-        if self._writer is None:
-            if self._root.holds(MANIFEST_NAME):
-                raise ArtifactError(str(self._root.place), "write", "holds a dataset already")
-            _require_no_parts(self._root)
-        elif taken := [name for name in (MANIFEST_NAME, CLAIM_NAME) if self._root.holds(name)]:
-            message = f"holds a dataset of a single writer ({taken[0]}), to which no part is added"
-            raise ArtifactError(str(self._root.place), "write", message)
 
 
 def target_of(place: Place, writer: str | None) -> Target:
@@ -197,6 +188,37 @@ def remove_shards(folder: Folder, numbers: Iterable[int]) -> None:
         for name in shard_file_names(number):
             with suppress(ArtifactError):
                 folder.remove(name)
+
+
+def require_alone(root: Folder, writer: str | None) -> None:
+    """Refuse a place that is written in the other way.
+
+    Args:
+        root: of the dataset.
+        writer: name of the part that is to be written; None: the whole dataset is of one writer.
+
+    Raises:
+        ArtifactError: names what is there.
+    """
+    if writer is None:
+        if root.holds(MANIFEST_NAME):
+            raise ArtifactError(str(root.place), "write", "holds a dataset already")
+        _require_no_parts(root)
+    elif taken := [name for name in (MANIFEST_NAME, CLAIM_NAME) if root.holds(name)]:
+        message = f"holds a dataset of a single writer ({taken[0]}), to which no part is added"
+        raise ArtifactError(str(root.place), "write", message)
+
+
+def require_nothing_there(root: Folder) -> None:
+    """Raise `ArtifactError` if a place holds a dataset, or a part of one, or has been claimed; it names what it is."""
+    require_alone(root, "")
+    if names := root.inside(PARTS).names():
+        raise ArtifactError(str(root.place), "write", f"holds a dataset already, with parts ({', '.join(names[:4])})")
+
+
+def shard_number(name: str) -> int | None:
+    """The number of the shard that a file of such a name belongs to; None where it is none's."""
+    return int(name[:-6].rpartition("-")[2]) if _SHARD_FILE.fullmatch(name) else None
 
 
 def _require_no_parts(root: Folder) -> None:
