@@ -26,12 +26,14 @@ from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simu
 from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
 from townlet_runtime.training_workers import begun_workers
-from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, worlds_of
+from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, made_record, worlds_of
 from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.policies import packed_beside
+from townlet_runtime.workers.recording import RunRecord
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.evaluation.results import RunSummary
+from townlet_trajectory.storage.urls import Url
 
 try:
     import torch
@@ -142,6 +144,7 @@ def train(
     resume: bool = False,
     initial: InitialPolicy | None = None,
     workers: int = 0,
+    record: Path | str | Url | None = None,
 ) -> RunSummary:
     """Train a policy in worlds of your own, judge it on episodes of their own, export it, and return the scores.
 
@@ -159,6 +162,7 @@ def train(
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
         initial: the policy that the run begins with, network and all; copied into `run_dir`. None: a fresh one.
         workers: processes that collect, unit by unit, and must find `make`. No result depends on them.
+        record: where all that is collected is written as shards, a directory or a URL. None: nowhere, or as before.
 
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
@@ -172,16 +176,17 @@ def train(
         first, initial = next(iter(worlds), None), copied_initial(path) if resume else initial
         config = as_can_be(config, first, initial)
         opponents = opponents_of(config, first, kept=path if resume else None)
-        prepare = partial(prepare_run, config, worlds, partial(made_by, make), run_dir=path, resume=resume)
-        with claimed(path, threads, opponents, initial, resume=resume):
+        kept = made_record(record, config, first, path, opened, resume=resume, clones=bool(records))
+        prepare = partial(prepare_run, config, worlds, partial(made_by, make), run_dir=path, resume=resume, stop=stop)
+        with claimed(path, threads, opponents, initial, resume=resume, record=kept):
             orchestrator = prepare(
                 bridge=bridge,
                 on_progress=on_progress,
-                stop=stop,
                 data={AGENTS: records} if records else None,
                 opponents=opponents,
                 initial=initial,
-                workers=begun_workers(make, config, bridge, threads=threads, count=workers, opened=opened),
+                record=kept,
+                workers=begun_workers(make, config, bridge, threads=threads, count=workers, opened=opened, record=kept),
             )
         summary = orchestrator.run()
     if not summary.interrupted:
@@ -220,6 +225,7 @@ def prepare_run(
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
     workers: Workers | None = None,
+    record: RunRecord | None = None,
 ) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
@@ -238,12 +244,13 @@ def prepare_run(
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended.
         workers: processes beside this one, which were told of the worlds.
+        record: where what is collected is written; workers were told of it too. None: nowhere.
 
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     specs = _specs_of(worlds, data, config, initial)
-    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, workers)
+    collector, evaluator = _in_worlds(config, worlds, make_scored, bridge, specs, workers, record)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
         weights = None if initial is None else initial.weights
@@ -270,6 +277,7 @@ def _in_worlds(
     bridge: BridgeConfig,
     specs: Mapping[str, PolicySpec],
     workers: Workers | None,
+    record: RunRecord | None,
 ) -> tuple[AnyCollector | None, Evaluator | SharedEvaluator | None]:
     """Make the collector and the evaluator of a run; none of both without worlds."""
     if not worlds:
@@ -277,7 +285,7 @@ def _in_worlds(
     packed = partial(packed_actors, specs)
     pool = workers.pool if workers is not None and workers.collect else None
     sizes = state_sizes(specs, config.network)
-    collector = collector_of(config, worlds, bridge, sizes, pool=pool, packed=packed)
+    collector = collector_of(config, worlds, bridge, sizes, pool=pool, packed=packed, record=record)
     own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
     if workers is None:
         return collector, own

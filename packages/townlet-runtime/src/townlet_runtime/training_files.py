@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
-from townlet_runtime.runs.begun import BegunFile, InitialSource
+from townlet_runtime.runs.begun import BegunFile, InitialSource, noted_record
 from townlet_runtime.runs.directory import BEGUN, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.workers.recording import RunRecord
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def claimed(
-    path: Path, threads: int, opponents: Mapping[str, FilePolicy], initial: InitialPolicy | None, *, resume: bool
+    path: Path,
+    threads: int,
+    opponents: Mapping[str, FilePolicy],
+    initial: InitialPolicy | None,
+    *,
+    resume: bool,
+    record: RunRecord | None = None,
 ) -> Iterator[None]:
     """Hold the directory of a new run while the block prepares the run, which is then noted in it.
 
@@ -38,6 +45,7 @@ def claimed(
         opponents: policies from files, which are copied into the run.
         initial: policy that the run begins with, which is written there; None: none.
         resume: whether the run is there already; nothing is then written.
+        record: of what it collects, whose place is noted; None: there is none.
     """
     if resume:
         yield
@@ -48,7 +56,13 @@ def claimed(
         if initial is not None:
             source = InitialSource(path=None, weights_sha256=initial.sha256)
             initial.write(path / INITIAL)
-        BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
+        BegunFile(
+            schema_version=2,
+            threads=threads,
+            opponents_sha256=kept,
+            initial=source,
+            record=noted_record(None if record is None else record.place),
+        ).write(path / BEGUN)
 
 
 def write_records(

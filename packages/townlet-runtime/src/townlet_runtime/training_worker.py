@@ -17,6 +17,7 @@ from townlet_runtime.training_files import made_by
 from townlet_runtime.training_worlds import unit_collector, units_of_run
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.policies import unpacked_beside
+from townlet_runtime.workers.recording import RecordingCollector, RecordPlace
 from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_on_streams
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 
 def workplace_of(
-    config: TrainingConfig, bridge: BridgeConfig, make: MakeSimulation, make_scored: MakeSimulation
+    config: TrainingConfig,
+    bridge: BridgeConfig,
+    make: MakeSimulation,
+    make_scored: MakeSimulation,
+    *,
+    record: Message | None,
 ) -> Workplace:
     """Make what a worker of a run works with.
 
@@ -35,12 +41,13 @@ def workplace_of(
         bridge: how script and policy are blended.
         make: builds the worlds of a unit.
         make_scored: builds those of an evaluation.
+        record: place where it writes what it collects, as `RecordPlace.message` says it; None: nowhere.
     """
     from townlet_runtime.training import policy_specs, state_sizes
 
     with closing(make(1)) as one:
         sizes = state_sizes(policy_specs(one.specs, config.network), config.network)
-    units = units_of_run(config)
+    units, place = units_of_run(config), None if record is None else RecordPlace.told(record)
 
     def begun(index: int) -> OwnWorlds:
         made = make(units[index].num_worlds)
@@ -49,7 +56,9 @@ def workplace_of(
         except BaseException:
             made.close()
             raise
-        return OwnWorlds(collector=collector, close=made.close)
+        if place is None:
+            return OwnWorlds(collector=collector, close=made.close)
+        return OwnWorlds(collector=RecordingCollector(collector, place, units[index]), close=made.close)
 
     return Workplace(
         evaluator=Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
@@ -72,7 +81,7 @@ def _workplace(message: Message) -> Workplace:
     make = partial(made_by, Importable(**message["make"]).imported())
     config = TypeAdapter(TrainingConfig).validate_python(message["config"])
     bridge = TypeAdapter(BridgeConfig).validate_python(message["bridge"])
-    return workplace_of(config, bridge, make, make)
+    return workplace_of(config, bridge, make, make, record=message["record"])
 
 
 def main() -> None:

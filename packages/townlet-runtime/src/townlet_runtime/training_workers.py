@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from townlet_runtime.training import TrainingConfig
     from townlet_runtime.training_worlds import Workers
     from townlet_runtime.workers.messages import Message
+    from townlet_runtime.workers.recording import RunRecord
 
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1])\nfrom townlet_runtime.training_worker import main; main()"
@@ -39,6 +40,7 @@ def begun_workers(
     threads: int,
     count: int,
     opened: ExitStack,
+    record: RunRecord | None = None,
 ) -> Workers | None:
     """Begin the workers of a run.
 
@@ -51,6 +53,7 @@ def begun_workers(
         threads: of torch.
         count: of workers, at least 0.
         opened: ends them.
+        record: of what they collect; None: there is none.
 
     Returns:
         The workers; None for a count of 0.
@@ -74,6 +77,7 @@ def begun_workers(
         "config": TypeAdapter(type(config)).dump_python(config, mode="json"),
         "bridge": TypeAdapter(BridgeConfig).dump_python(bridge, mode="json"),
         "threads": threads,
+        "record": None if record is None else record.place.message(),
     }
     path = json.dumps([each for each in sys.path if isinstance(each, str)])
     command = [sys.executable, "-P", "-c", _PROGRAM, path]

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.runs.begun import BegunFile, recorded_at
+from townlet_runtime.runs.directory import BEGUN
 from townlet_runtime.runs.opponents import opponent_groups
-from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.workers.collecting import PooledCollector
 from townlet_runtime.workers.pool import WorkerPool
+from townlet_runtime.workers.recording import RecordedCollector, RecordingCollector, RecordPlace, RunRecord
 from townlet_runtime.workers.units import DividedCollector, Unit, units_of
+from townlet_trajectory import DatasetInfo
 from townlet_trajectory.evaluation.interfaces import AnyActor
 from townlet_trajectory.evaluation.results import RANDOM
+from townlet_trajectory.storage.urls import Url, named_place
 
 if TYPE_CHECKING:
     from townlet_runtime.training import TrainingConfig
 
 log = logging.getLogger(__name__)
 
-AnyCollector = Collector | DividedCollector | PooledCollector
+AnyCollector = Collector | DividedCollector | PooledCollector | RecordedCollector
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +71,7 @@ def collector_of(
     *,
     pool: WorkerPool | None,
     packed: Callable[[Mapping[str, AnyActor]], bytes | None],
+    record: RunRecord | None = None,
 ) -> AnyCollector:
     """Make the collector of a run, whose worlds must be as `config` says.
 
@@ -75,6 +82,7 @@ def collector_of(
         sizes: numbers of memory, by the groups whose network remembers.
         pool: of workers that collect; None: this process does.
         packed: makes policies ready to be sent to workers.
+        record: where what is collected is written; workers were told of it too. None: nowhere.
 
     Raises:
         SimulationError: if the worlds lack a baseline or a group of `config`, or are not as many as it says.
@@ -84,22 +92,100 @@ def collector_of(
         raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
     opposed = opponent_groups(config.groups, worlds[0])
     units = units_of_run(config)
-    collector: AnyCollector
     if pool is not None:
         if opposed:
             raise SimulationError(f"workers collect without opponents, got some of {', '.join(opposed)}")
-        collector = PooledCollector(pool, units, worlds[0].specs, packed=packed, ahead=config.collect_ahead)
-    else:
-        if config.collect_ahead:
-            raise SimulationError("`collect_ahead` needs workers, got none")
-        if [first_spec(one).num_worlds for one in worlds] != [unit.num_worlds for unit in units]:
-            got = " + ".join(str(first_spec(one).num_worlds) for one in worlds)
-            raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {got}")
-        made = [unit_collector(config, own, bridge, sizes, unit=unit) for own, unit in zip(worlds, units, strict=True)]
-        collector = made[0] if len(made) == 1 else DividedCollector(units, made)
+        pooled = PooledCollector(pool, units, worlds[0].specs, packed=packed, ahead=config.collect_ahead)
+        return _checked(pooled if record is None else RecordedCollector(pooled, record), spec)
+    if config.collect_ahead:
+        raise SimulationError("`collect_ahead` needs workers, got none")
+    if [first_spec(one).num_worlds for one in worlds] != [unit.num_worlds for unit in units]:
+        got = " + ".join(str(first_spec(one).num_worlds) for one in worlds)
+        raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {got}")
+    made = [unit_collector(config, own, bridge, sizes, unit=unit) for own, unit in zip(worlds, units, strict=True)]
+    if record is None:
+        return _checked(made[0] if len(made) == 1 else DividedCollector(units, made), spec)
+    writing = [RecordingCollector(own, record.place, unit) for own, unit in zip(made, units, strict=True)]
+    each = writing[0] if len(writing) == 1 else DividedCollector(units, writing)
+    return _checked(RecordedCollector(each, record), spec)
+
+
+def _checked(collector: AnyCollector, spec: SimulationSpec) -> AnyCollector:
     if collector.save_state() is None:
         log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
     return collector
+
+
+def planned_collections(config: TrainingConfig) -> int:
+    """Return how many collections a run has at most, as its settings say."""
+    if config.mode == "dagger":
+        return config.dagger.rounds
+    return 1 if config.mode == "bc" else 1 + config.total_env_steps // (config.num_envs * config.rollout_ticks)
+
+
+def made_record(
+    named: Path | str | Url | None,
+    config: TrainingConfig,
+    worlds: GroupedSimulation | None,
+    run_dir: Path,
+    opened: ExitStack,
+    *,
+    resume: bool,
+    clones: bool,
+) -> RunRecord | None:
+    """Make the record of a run that is begun from Python.
+
+    Args:
+        named: place of the record; None: it was not named.
+        config: of the run.
+        worlds: of the run; None: it has none.
+        run_dir: of the run.
+        opened: lists what was collected where its block ends without an exception.
+        resume: whether the run was begun before, and its record with it.
+        clones: whether it clones data that were recorded before.
+
+    Returns:
+        The record; None where nothing is recorded.
+
+    Raises:
+        SimulationError: if nothing is collected, or more than a dataset can list.
+        RunDirectoryError: as of `recorded_at`.
+        ArtifactError: if the place of a new record holds one.
+    """
+    begun = BegunFile.read(run_dir / BEGUN) if resume else None
+    place = recorded_at(None if named is None else named_place(named), begun, run_dir=run_dir)
+    if place is None:
+        return None
+    if worlds is None or (clones and config.mode == "bc"):
+        raise SimulationError(f"expected a run that collects in a world, to record at {place.place}; this one does not")
+    info = DatasetInfo(notes={"environment": first_spec(worlds).name})
+    record = record_of(config, place, worlds.specs, info=info)
+    if not resume:
+        record.require_free()
+    return opened.enter_context(record)
+
+
+def record_of(config: TrainingConfig, place: RecordPlace, groups: Collection[str], *, info: DatasetInfo) -> RunRecord:
+    """Make the record of a run; nothing is written yet.
+
+    Args:
+        config: of the run.
+        place: of the record.
+        groups: of its worlds; those that learn are recorded.
+        info: where the rows come from; mode, group and units are added.
+
+    Raises:
+        SimulationError: if there are more collections or units than a dataset can list.
+        MissingExtraError: without pyarrow; of a URL without fsspec.
+    """
+    learning = [group for group in groups if group not in config.groups or config.groups[group].policy == "learn"]
+    return RunRecord(
+        place,
+        units_of_run(config),
+        learning,
+        info=replace(info, seeds={"run": config.seed}, notes={**info.notes, "mode": config.mode}),
+        num_collections=planned_collections(config),
+    )
 
 
 def unit_collector(

@@ -6,7 +6,9 @@ from collections.abc import Collection
 
 import typer
 
-OF_ALL_RUNS = frozenset({"config", "seed", "seeds", "jobs", "run_dir", "resume", "threads", "json", "verbose", "quiet"})
+OF_ALL_RUNS = frozenset(
+    {"config", "seed", "seeds", "jobs", "run_dir", "resume", "threads", "record", "json", "verbose", "quiet"}
+)
 """Parameters of `townlet train` that are said for all runs of `--seeds` at once, or for each anew."""
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
+from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.records import FileRecord, require_digests
 from townlet_runtime.runs.strict_json import EXACT, ReportError, require_digest
+from townlet_runtime.workers.recording import RecordPlace
+from townlet_trajectory.formats.shards.parts import new_token
+from townlet_trajectory.storage.urls import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,22 @@ class InitialSource:
 
     def __post_init__(self) -> None:
         require_digest("InitialSource", "weights_sha256", self.weights_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotedRecord:
+    """Where a run records what it collects."""
+
+    __pydantic_config__ = EXACT
+
+    place: str
+    """An absolute path; a URL without user, password and query."""
+    token: str
+    """That tells this record from that of any other run."""
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"[0-9a-f]{32}", self.token) is None:
+            raise ReportError("NotedRecord", key="token", expected="32 hex digits", came=repr(self.token)[:80])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +101,8 @@ class BegunFile(FileRecord):
     """Of `opponent-GROUP.onnx`, by agent group that a frozen policy plays."""
     initial: InitialSource | None = None
     """The policy that the run begins with; None: a fresh one."""
+    record: NotedRecord | None = None
+    """Where it records what it collects; None: nowhere."""
     extensions: tuple[Extension, ...] = ()
     """Oldest first; empty where the run still has the world steps that it was begun with."""
 
@@ -87,3 +111,41 @@ class BegunFile(FileRecord):
             raise ReportError("BegunFile", key="threads", expected="a number >= 1", came=repr(self.threads))
         require_digest("BegunFile", "config_sha256", self.config_sha256)
         require_digests("BegunFile", "opponents_sha256", self.opponents_sha256)
+
+
+def recorded_at(named: Place | None, begun: BegunFile | None, *, run_dir: Path) -> RecordPlace | None:
+    """Decide where a run records what it collects.
+
+    Args:
+        named: where it was told to; None: it was not.
+        begun: of the run that is resumed; None: of a new one.
+        run_dir: of the run.
+
+    Returns:
+        The place; None: nowhere.
+
+    Raises:
+        RunDirectoryError: if a run that is resumed was begun without a record, or records behind a URL, which is not
+            opened unless it is named; or if the place is inside the run directory.
+    """
+    place = named.absolute() if isinstance(named, Path) else named
+    if isinstance(place, Path) and place.is_relative_to(run_dir.absolute()):
+        raise RunDirectoryError(run_dir, f"holds the files of the run alone: record elsewhere, not at {place}")
+    if begun is None:
+        return None if place is None else RecordPlace(place=place, token=new_token())
+    noted = begun.record
+    if noted is None:
+        if place is not None:
+            raise RunDirectoryError(run_dir, f"the run was begun without a record, and cannot go on at {place}")
+        return None
+    if place is None:
+        if "://" in noted.place:
+            known = "one that a file names is not opened"
+            raise RunDirectoryError(run_dir, f"the run records at {noted.place}: name it again, --record URL; {known}")
+        place = Path(noted.place)
+    return RecordPlace(place=place, token=noted.token)
+
+
+def noted_record(record: RecordPlace | None) -> NotedRecord | None:
+    """Return the place of a record as `begun.json` holds it."""
+    return None if record is None else NotedRecord(place=str(record.place), token=record.token)

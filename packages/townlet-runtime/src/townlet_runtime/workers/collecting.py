@@ -68,6 +68,8 @@ class PooledCollector:
         self._rounds: deque[_Round] = deque()
         """Begun and not taken yet."""
         self._taken, self._begun = 0, 0
+        self.written: list[Mapping[str, Any]] = []
+        """Of each unit, what its worker has written of the last collection that was taken."""
         self._reader = CollectionReader()
         self._memories: list[list[SharedMemory | None]] = [[pool.new_memory() for _ in units] for _ in range(ahead + 1)]
 
@@ -113,6 +115,7 @@ class PooledCollector:
         done = [task.result() for task in first.tasks]
         self._rounds.popleft()
         self._kept = [one.state for one in done]
+        self.written = [each for one in done for each in one.written]
         age = self._taken - first.begun
         self._taken += 1
         parts = [one.collected for one in done if one.collected is not None]

@@ -230,6 +230,8 @@ class UnitDone(NamedTuple):
     """None: it had no tick."""
     state: StateBlock | None
     """Of its worlds after it; None: they cannot be saved."""
+    written: Sequence[Mapping[str, Any]]
+    """What the worker has written of it: one `recording.Written`, or nothing."""
 
 
 class UnitTask(Task[UnitDone]):
@@ -307,7 +309,7 @@ class UnitTask(Task[UnitDone]):
         # Not before: an answer that cannot be read leaves the unit where it was.
         at = self.at
         at.state, at.rounds, at.home = state, at.rounds + bool(self.num_ticks), worker
-        return UnitDone(collected, state)
+        return UnitDone(collected, state, message["written"] if self.num_ticks else ())
 
     def failed(self, worker: WorkerName, error: WorkerError | EnvironmentFaultError) -> None:
         super().failed(worker, error)

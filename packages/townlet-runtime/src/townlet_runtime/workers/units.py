@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from townlet_behavior import SavedState, join_groups, split_groups
 from townlet_runtime.core.counts import conflict_events, summed
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.workers.recording import RecordingCollector, Written, written_by
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import (
     NO_OPPONENTS,
@@ -131,7 +132,7 @@ class DividedCollector:
         collectors: of each unit.
     """
 
-    def __init__(self, units: Sequence[Unit], collectors: Sequence[Collector]) -> None:
+    def __init__(self, units: Sequence[Unit], collectors: Sequence[Collector | RecordingCollector]) -> None:
         self._units, self._collectors = units, collectors
 
     def collect(
@@ -154,6 +155,11 @@ class DividedCollector:
             each.collect(actors, num_ticks=num_ticks, ratio=ratio, opponents=opponents) for each in self._collectors
         ]
         return joined_units(parts, self._units, self._collectors[0].specs)
+
+    @property
+    def written(self) -> list[Written]:
+        """What each unit has written of the last collection; nothing where nothing is recorded."""
+        return written_by(self._collectors)
 
     def save_state(self) -> SavedState | None:
         """See `Collector.save_state`."""

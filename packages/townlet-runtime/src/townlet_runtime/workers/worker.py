@@ -23,6 +23,7 @@ from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.workers.blocks import Arrays, arrays_in, block_of, directory_of, size_of, write_arrays
 from townlet_runtime.workers.collected import collection_arrays, collection_message
 from townlet_runtime.workers.messages import Message, read_message, write_message
+from townlet_runtime.workers.recording import RecordingCollector, written_by
 from townlet_runtime.workers.tasks import STATE, WaveCast
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores
 
@@ -34,7 +35,7 @@ _IN_MEMORY = 1 << 16
 class OwnWorlds:
     """A collector in worlds of its own, which `close` closes."""
 
-    collector: Collector
+    collector: Collector | RecordingCollector
     close: Callable[[], None]
 
 
@@ -121,6 +122,7 @@ class Worker:
             if asked["num_ticks"]:
                 collected = unit.worlds.collector.collect(actors, num_ticks=asked["num_ticks"], ratio=asked["ratio"])
                 answer, arrays = collection_message(collected), collection_arrays(collected)
+                answer["written"] = written_by([unit.worlds.collector])
                 unit.rounds += 1
             state = unit.worlds.collector.save_state()
         except BaseException:

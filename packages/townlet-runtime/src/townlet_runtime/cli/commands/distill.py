@@ -203,7 +203,7 @@ def _distill(
     options: DistillOptions,
     console: Console,
 ) -> int:
-    from townlet_runtime.cli.commands.train import claimed, notes_of
+    from townlet_runtime.cli.training.beginning import claimed, notes_of
     from townlet_runtime.training import TrainingError
 
     with (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
 from townlet_runtime.cli.console import Progress as ShownProgress
 from townlet_runtime.cli.start import import_trainer
+from townlet_runtime.cli.training.beginning import claimed, notes_of, resume_at, resume_command
 from townlet_runtime.cli.training.log_copy import LogCopy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
+from townlet_runtime.cli.training.recording import record_of_run
 from townlet_runtime.cli.training.run_starts import (
     earlier_totals,
     extend,
@@ -24,39 +25,30 @@ from townlet_runtime.cli.training.run_starts import (
 from townlet_runtime.cli.training.seen import SeenRun, seen_live
 from townlet_runtime.cli.training.training_data import data_of, open_data
 from townlet_runtime.cli.training.workers import workers_of
-from townlet_runtime.cli.world_options import require_begun_with
 from townlet_runtime.cli.worlds import load_of_run
 from townlet_runtime.config import (
     config_differences,
-    config_digest,
-    dump_config,
     is_scheduled,
     load_config,
     parse_override,
 )
-from townlet_runtime.config.dump import noted
 from townlet_runtime.errors import require_report_extra
-from townlet_runtime.runs.begun import BegunFile, InitialSource
 from townlet_runtime.runs.directory import (
-    BEGUN,
     CONFIG,
-    INITIAL,
     MANIFEST,
-    new_run_directory,
 )
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_results
-from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
+from townlet_runtime.runs.opponents import frozen_opponents, opponent_files
 from townlet_runtime.runs.ppo_log import PPOLog
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
-from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_trajectory.evaluation.results import SCRIPTED, RunSummary
-from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
     from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import DaggerRun, InitialPolicy, Progress, TrainingConfig, TrainingOrchestrator
     from townlet_runtime.training_worlds import Workers
+    from townlet_runtime.workers.recording import RunRecord
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
@@ -133,6 +125,8 @@ def _require_scheduled(options: TrainOptions, plan: TrainPlan) -> None:
         raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
     if plan.workers:
         raise CommandError(f"--workers {plan.workers}: a run that follows a schedule collects in its own process")
+    if plan.record is not None:
+        raise CommandError(f"--record {plan.record.place}: a run that follows a schedule has --rollout-save-dir")
 
 
 def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
@@ -145,6 +139,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
         # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
         require_report_extra()
         seen = opened.enter_context(seen_live(plan, console, has_world=plan.environment is not None))
+        record = record_of_run(plan, training, opened)
         if plan.environment is None:
             return _train_in((), plan, training, initial, log, console)
         if (workers := workers_of(plan, training)) is not None:
@@ -152,7 +147,7 @@ def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
         # Built first: a contradiction is refused before anything is written.
         collects = workers is not None and workers.collect
         worlds = worlds_of(training, plan.worlds.make, opened, elsewhere=collects)
-        return _train_in(worlds, plan, training, initial, log, console, workers=workers, seen=seen)
+        return _train_in(worlds, plan, training, initial, log, console, workers=workers, seen=seen, record=record)
 
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
@@ -178,6 +173,7 @@ def _train_in(
     *,
     workers: Workers | None = None,
     seen: SeenRun | None = None,
+    record: RunRecord | None = None,
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run, use_threads
 
@@ -208,6 +204,7 @@ def _train_in(
                     initial=initial,
                     earlier_totals=earlier_totals(begun),
                     workers=workers,
+                    record=record,
                 )
             summary = _carry_out(orchestrator, run_dir, opponents, copy, seen)
         except TrainingError as error:
@@ -249,100 +246,6 @@ def _tell(copy: LogCopy, shown: ShownProgress, seen: SeenRun | None) -> Callable
             seen.progress(progress)
 
     return on_progress
-
-
-@contextmanager
-def claimed(
-    plan: TrainPlan, opponents: Mapping[str, FilePolicy] = {}, initial: InitialPolicy | None = None
-) -> Iterator[tuple[Path, BegunFile]]:
-    """Hold the run directory while the block prepares the run; a new one then gets its first files.
-
-    Args:
-        plan: of the run.
-        opponents: policies of the groups that do not learn, to be copied into a new run.
-        initial: policy that a new run begins with; None: a fresh one.
-
-    Yields:
-        The directory, and the settings that the run was or is begun with.
-    """
-    if plan.begun is not None:
-        yield plan.run_dir, plan.begun
-        return
-    text = dump_config(plan.config)
-    with new_run_directory(plan.run_dir, numbered=not plan.named) as run_dir:
-        begun = BegunFile(
-            schema_version=2,
-            threads=plan.threads,
-            environment=plan.environment,
-            controller=plan.worlds.controller,
-            guardrails=plan.worlds.guardrails,
-            specs=None if plan.environment is None else {name: spec_entries(each) for name, each in plan.specs.items()},
-            config_sha256=config_digest(plan.config),
-            config=noted(plan.config),
-            data=() if plan.data is None else plan.data.noted,
-            opponents_sha256=sha256_of(opponents),
-            initial=None if initial is None else InitialSource(path=str(plan.init_from), weights_sha256=initial.sha256),
-        )
-        yield run_dir, begun
-        keep_opponents(run_dir, opponents)
-        if initial is not None:
-            initial.write(run_dir / INITIAL)
-        # The config comes last: a run that has one can be resumed, however early it is killed.
-        begun.write(run_dir / BEGUN)
-        write_bytes_atomic(run_dir / CONFIG, text.encode())
-
-
-def notes_of(begun: BegunFile) -> dict[str, str]:
-    """The settings that every checkpoint repeats, and that a resumed run must have again."""
-    notes = {
-        "threads": str(begun.threads),
-        "config_sha256": begun.config_sha256,
-        "environment": begun.environment,
-        "controller": begun.controller,
-        "guardrails": " ".join(begun.guardrails) or None,
-        "opponents_sha256": " ".join(f"{group}={one}" for group, one in begun.opponents_sha256.items()) or None,
-        "initial": None if begun.initial is None else begun.initial.weights_sha256,
-    }
-    return {name: value for name, value in notes.items() if value is not None}
-
-
-def resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
-    """Say where a run goes on, and return the env steps that it has made.
-
-    Args:
-        plan: of the run that is resumed.
-        begun: settings that it was begun with.
-        console: shows where the run goes on.
-
-    Returns:
-        Env steps of its newest checkpoint; 0 without one.
-
-    Raises:
-        CommandError: if its newest checkpoint is damaged, or it was begun with other threads or other code.
-    """
-    from townlet_runtime.training import TrainingError, newest_state
-
-    require_begun_with(plan.run_dir, "env", begun.environment or plan.worlds.environment, plan.worlds.environment)
-    require_begun_with(plan.run_dir, "controller", begun.controller, plan.worlds.controller)
-    require_begun_with(
-        plan.run_dir, "guardrail", " ".join(begun.guardrails) or None, " ".join(plan.worlds.guardrails) or None
-    )
-    require_begun_with(plan.run_dir, "threads", str(begun.threads), str(plan.threads))
-    try:
-        state = newest_state(plan.run_dir)
-    except TrainingError as error:
-        raise CommandError(str(error)) from error
-    if state is None or not state.history.prepared:
-        console.note(f"{plan.run_dir}: nothing was learned yet; the run begins again in its place")
-        return 0
-    console.note(f"{plan.run_dir}: going on at {state.env_steps:,} env steps ({state.stage})")
-    return state.env_steps
-
-
-def resume_command(plan: TrainPlan, run_dir: Path) -> str:
-    """Return the command that goes on with the run in `run_dir`."""
-    command = shlex.join(["townlet", "train", "--resume", str(run_dir)])
-    return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
 def _finish(

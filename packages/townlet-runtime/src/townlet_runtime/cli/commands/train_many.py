@@ -29,6 +29,7 @@ from townlet_runtime.cli.console import (
 from townlet_runtime.cli.options import SeedList
 from townlet_runtime.cli.threads import AUTO_THREADS, default_jobs, default_processes
 from townlet_runtime.cli.training.plan import TrainOptions
+from townlet_runtime.cli.training.recording import of_seed, shown
 from townlet_runtime.cli.training.seen import require_live
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load
@@ -211,7 +212,7 @@ def _run(options: _Command, folder: Path, seed: int) -> SeedRun:
     else:
         config = [] if options.train.config is None else [str(options.train.config)]
         command += [*config, "--run-dir", str(path), "--seed", str(seed)]
-    command += [*options.threads, *options.arguments]
+    command += [*options.threads, *options.arguments, *of_seed(options.train.run.record, seed)]
     if "--processes" not in options.arguments:
         command += ["--processes", str(default_processes((options.train.threads or 1) * options.places))]
     return SeedRun(seed=seed, path=path, command=command)
@@ -333,7 +334,7 @@ def _resume_command(options: _Command, folder: Path) -> str:
     config = [] if options.train.config is None else [str(options.train.config)]
     jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
     parts = ["townlet", "train", *config, "--resume", str(folder), "--seeds", options.seeds.text, *jobs]
-    return shlex.join([*parts, *options.threads, *options.arguments])
+    return shlex.join([*parts, *options.threads, *options.arguments, *shown(options.train.run.record)])
 
 
 def _finish(runs: Sequence[SeedRun], folder: Path, console: Console) -> int:

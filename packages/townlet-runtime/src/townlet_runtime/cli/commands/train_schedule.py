@@ -173,7 +173,7 @@ def _train(
     specs: Mapping[str, SimulationSpec] | None,
     seen: SeenRun | None,
 ) -> int:
-    from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
+    from townlet_runtime.cli.training.beginning import claimed, notes_of, resume_at, resume_command
     from townlet_runtime.training import TrainingError
     from townlet_runtime.training_schedules import prepare_scheduled_run
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.start import import_trainer
 from townlet_runtime.cli.threads import AUTO_THREADS, usable_cpus
+from townlet_runtime.cli.training.recording import place_named
 from townlet_runtime.cli.training.run_options import RunOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
@@ -20,9 +21,10 @@ from townlet_runtime.cli.world_options import WorldOptions as WorldOptions
 from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, load_of_run, option, seed_of
 from townlet_runtime.config import Config, Override, is_scheduled, training_mode, training_settings, with_training
-from townlet_runtime.runs.begun import BegunFile
+from townlet_runtime.runs.begun import BegunFile, recorded_at
 from townlet_runtime.runs.directory import RUNS, default_run_dir, require_free
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.workers.recording import RecordPlace
 from townlet_trajectory.evaluation.results import SCRIPTED, Mode
 from townlet_trajectory.storage.urls import Place, Url
 
@@ -127,6 +129,8 @@ class TrainPlan:
     """As in `TrainOptions`."""
     page_port: int | None = None
     """Of the page on the run; None: there is none."""
+    record: RecordPlace | None = None
+    """Where what it collects is written; None: nowhere."""
     threads: int = 1
     """Of the learners, as `settings_of` settles them."""
     data: TrainingData | None = None
@@ -164,6 +168,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
     mode = meant or ("bc" if is_alone and options.mode is None else _mode(config, behaviors))
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
+    run_dir = named or default_run_dir(options.folder, now=datetime.now(), mode=mode, seed=seed)
     if options.run_dir is not None and options.resume is None:
         require_free(options.run_dir)
     return TrainPlan(
@@ -173,7 +178,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         worlds=worlds,
         behaviors=behaviors,
         specs=specs,
-        run_dir=named or default_run_dir(options.folder, now=datetime.now(), mode=mode, seed=seed),
+        run_dir=run_dir,
         named=named is not None,
         begun=begun,
         init_from=options.init_from,
@@ -186,6 +191,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
         page_port=options.run.page_port,
+        record=recorded_at(place_named(options.run.record), begun, run_dir=run_dir),
         compares=options.compares,
     )
 

@@ -103,6 +103,15 @@ MetricsNames = Annotated[
         show_default=False,
     ),
 ]
+Record = Annotated[
+    str | None,
+    typer.Option(
+        "--record",
+        metavar="DIR",
+        help="Write every row that is collected as shards, too; DIR may be a URL. Workers write their own.",
+        show_default=False,
+    ),
+]
 Live = Annotated[
     bool,
     typer.Option("--live", help="Serve a page on the run while it trains: its curves, and a world by its policy."),
@@ -131,6 +140,8 @@ class RunOptions:
     worker_timeout: float = WORKER_TIMEOUT_S
     device: DeviceName | None = None
     metrics: tuple[str, ...] = ()
+    record: str | None = None
+    """Where what is collected is written, as it was typed; None: nowhere."""
     live: bool = False
     live_port: int | None = None
 
@@ -163,6 +174,7 @@ def with_run_options(name: str) -> Callable[[Command], Callable[..., int]]:
         option("worker_timeout", WorkerTimeout, WORKER_TIMEOUT_S),
         option("device", Device, None),
         option("metrics", MetricsNames, None),
+        option("record", Record, None),
         option("live", Live, False),
         option("live_port", LivePort, None),
     ]

@@ -33,7 +33,7 @@ def workplace(message: Message) -> Workplace:
     )
     with closing(worlds.make(1)) as one:
         bridge = worlds.bridge(one.specs)
-    return workplace_of(training, bridge, worlds.make, worlds.make_scored)
+    return workplace_of(training, bridge, worlds.make, worlds.make_scored, record=message["record"])
 
 
 if __name__ == "__main__":

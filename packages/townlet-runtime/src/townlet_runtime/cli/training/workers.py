@@ -93,4 +93,5 @@ def _worlds_of(plan: TrainPlan) -> Message:
         "seed": plan.seed,
         "behaviors": plan.behaviors if plan.compares else (),
         "threads": plan.threads,
+        "record": None if plan.record is None else plan.record.message(),
     }
