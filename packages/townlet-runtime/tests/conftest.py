@@ -33,7 +33,7 @@ PAGES = (
 )
 NEEDS = {
     "ray": ("test_cli_ray.py", "test_workers_ray.py"),
-    "fsspec": ("test_cli_places.py",),
+    "fsspec": ("test_cli_places.py", "test_workers_recording.py"),
     "uvicorn": PAGES,
     "websockets": PAGES,
     "townlet_training": (
@@ -56,10 +56,12 @@ NEEDS = {
         "test_cli_train.py",
         "test_cli_train_bc.py",
         "test_cli_train_many.py",
+        "test_cli_train_record.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
         "test_legacy_harness.py",
         "test_training.py",
+        "test_training_record.py",
         "test_training_settings.py",
         "test_training_workers.py",
     ),
@@ -81,6 +83,7 @@ NEEDS = {
         "test_cli_train.py",
         "test_cli_train_bc.py",
         "test_cli_train_many.py",
+        "test_cli_train_record.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
         "test_legacy_harness.py",
@@ -107,6 +110,7 @@ NEEDS = {
         "test_cli_train.py",
         "test_cli_train_bc.py",
         "test_cli_train_many.py",
+        "test_cli_train_record.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
         "test_legacy_harness.py",
@@ -142,7 +146,10 @@ NEEDS = {
         "test_cli_dataset_rewriting.py",
         "test_cli_explain.py",
         "test_cli_places.py",
+        "test_cli_train_record.py",
         "test_cli_training_data.py",
+        "test_training_record.py",
+        "test_workers_recording.py",
     ),
     "h5py": ("test_cli_dataset_rewriting.py", "test_cli_explain.py", "test_cli_training_data.py"),
 }

@@ -21,10 +21,12 @@ from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.pool import WorkerPool
+from townlet_runtime.workers.recording import RecordingCollector, RecordPlace
 from townlet_runtime.workers.tasks import WaveCast, WaveTask
 from townlet_runtime.workers.units import DividedCollector, Unit, units_of
 from townlet_runtime.workers.worker import OwnWorlds, Workplace, answer_requests
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected
+from townlet_trajectory.storage import folders
 
 CONFIG = CorridorConfig()
 # The folder is said: a process that must not import from the folder of its program finds nothing there.
@@ -136,14 +138,34 @@ def unpacked(data: bytes) -> dict[str, LinearPolicy]:
     return {group: one for own, seed in json.loads(data).items() for group, one in policy(seed, own).items()}
 
 
+def tear(folder: Path, index: int) -> None:
+    """End the process between the two files of a shard, where a file `tear-UNIT-...` in the folder says so."""
+    write = folders.write_bytes_atomic
+
+    def torn(path: Path, data: bytes) -> None:
+        for order in folder.glob(f"tear-{index}-*"):
+            order.unlink()
+            write(path, data)
+            os._exit(9)
+        write(path, data)
+
+    folders.write_bytes_atomic = torn
+
+
 def workplace(worlds: Message) -> Workplace:
     folder = Path(worlds["folder"]) if "folder" in worlds else None
     own = units(worlds)
-    return Workplace(
-        evaluator=corridors(worlds),
-        collector=lambda index: OwnWorlds(collector=collector_of(own[index], folder), close=lambda: None),
-        unpacked=unpacked,
-    )
+    record = RecordPlace.told(worlds["record"]) if "record" in worlds else None
+
+    def begun(index: int) -> OwnWorlds:
+        collector: Collector | RecordingCollector = collector_of(own[index], folder)
+        if record is not None:
+            collector = RecordingCollector(collector, record, own[index])
+        if folder is not None:
+            tear(folder, index)
+        return OwnWorlds(collector=collector, close=lambda: None)
+
+    return Workplace(evaluator=corridors(worlds), collector=begun, unpacked=unpacked)
 
 
 def pool_of(size: int, worlds: Message = WORLDS, *, timeout_s: float = 300.0) -> WorkerPool:
