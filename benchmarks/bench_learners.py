@@ -1,19 +1,22 @@
 """What several learners come to: seconds of a PPO update with one, and with more processes of one thread each.
 
 Four networks and their batches, from a small one to one that large minibatches are worth; everything of an update is
-timed, telling the other processes included, but not their beginning. Medians of `ROUNDS` updates, taken in turns.
+timed, telling the other processes included, but not their beginning. Wall times, medians of `ROUNDS` updates, taken in
+turns; JSON lines. Needs an idle core for each learner.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from turns import calibrate
 
 from townlet_training import ActorCritic, NetworkConfig, PolicySpec, PPOConfig, PPOLearner, Ranks
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
@@ -99,22 +102,21 @@ def seconds(work: Work, ranks: Ranks | None) -> float:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a line for each work, and the calibration line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--learners", type=int, default=2)
     count = parser.parse_args().learners
     torch.set_num_threads(1)
     for work in WORK:
-        with ExitStack() as stack:
-            config = PPOConfig(minibatch_size=work.minibatch_size, sequence_length=32)
-            ranks = Ranks(count, {"agents": SPEC}, network=work.network, config=config)
-            stack.enter_context(closing(ranks))
+        config = PPOConfig(minibatch_size=work.minibatch_size, sequence_length=32)
+        with closing(Ranks(count, {"agents": SPEC}, work.network, config)) as ranks:
             seconds(work, ranks)  # begins the processes
             pairs = [(seconds(work, None), seconds(work, ranks)) for _ in range(ROUNDS)]
-            one, several = (statistics.median(column) for column in zip(*pairs, strict=True))
-            print(
-                f"{work.name}: {one:.2f} s, with {count} learners {several:.2f} s = {one / several:.2f} x", flush=True
-            )
+        one, several = (statistics.median(column) for column in zip(*pairs, strict=True))
+        line = {"benchmark": "learners", "name": work.name, "seconds": round(one, 2), "learners": count}
+        line |= {"seconds_together": round(several, 2), "times": round(one / several, 2)}
+        print(json.dumps(line), flush=True)
+    calibrate("learners")
 
 
 if __name__ == "__main__":
