@@ -6,8 +6,8 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import distributed as dist
@@ -25,6 +25,18 @@ from townlet_training.network.weights import set_weights
 
 DONE = b"done"
 """Said when a process has begun, and after each update; anything else is an error."""
+
+
+class Link(Protocol):
+    """An end of a pipe, which `multiprocessing` has a class of for each system."""
+
+    def send_bytes(self, buf: bytes, /) -> None: ...
+
+    def recv_bytes(self) -> bytes: ...
+
+    def poll(self, timeout: float | None, /) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +102,7 @@ class Peer:
 def answer(
     rank: int,
     place: Place,
-    told: Connection,
+    told: Link,
     specs: Mapping[str, PolicySpec],
     network: NetworkConfig,
     config: PPOConfig,

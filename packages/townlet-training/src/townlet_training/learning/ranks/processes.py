@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from townlet_training.learning.config import Device, PPOConfig
 from townlet_training.learning.device import device_named
 from townlet_training.learning.ranks.descent import SharedDescent
 from townlet_training.learning.ranks.message import packed
-from townlet_training.learning.ranks.peer import DONE, Place, answer
+from townlet_training.learning.ranks.peer import DONE, Link, Place, answer
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 
@@ -78,7 +77,7 @@ class Ranks:
             raise ConfigError(f"`num_learners` must be at most {there}, as there are devices of {kind}, got {count}")
         self._count, self._kind, self._timeout_s = count, kind, timeout_s
         self._told = specs, network, config
-        self._links: list[tuple[BaseProcess, Connection]] = []
+        self._links: list[tuple[BaseProcess, Link]] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @contextlib.contextmanager
@@ -167,7 +166,7 @@ class Ranks:
                 raise RankError(f"{self._count} learners could not meet: {error}") from error
 
     def _tell(self, blocks: Sequence[bytes]) -> None:
-        def send(link: Connection) -> None:
+        def send(link: Link) -> None:
             with contextlib.suppress(OSError):  # whoever has ended is missed at the first sum
                 for block in blocks:
                     link.send_bytes(block)
