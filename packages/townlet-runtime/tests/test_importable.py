@@ -1,5 +1,6 @@
 """Where another process finds a function."""
 
+import os
 import subprocess
 import sys
 from json import JSONDecoder
@@ -61,7 +62,9 @@ if __name__ == "__main__":
 
 def run(folder: Path, *command: str) -> tuple[str, str]:
     """What a programme prints, and the last line of its errors."""
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=folder)
+    # As programmes are run: their folder is where modules are found.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=folder, env=env)
     return done.stdout.strip(), (done.stderr.strip().splitlines() or [""])[-1]
 
 

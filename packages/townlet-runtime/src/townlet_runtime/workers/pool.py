@@ -19,8 +19,6 @@ _T = TypeVar("_T", bound=Task[Any])
 
 MAX_ATTEMPTS = 3
 """After so many the run stops: whatever it is, it does not go away."""
-
-
 _BEGIN_S = 120.0
 """At least, for a worker to begin: a busy machine needs seconds to import, and a cluster to find it a place."""
 
