@@ -35,7 +35,7 @@ class Descent(Protocol):
     """Evaluates the loss on a minibatch, and then its gradient."""
 
     def evaluate(self, minibatch: Minibatch, *, critic_only: bool) -> Terms[float]:
-        """Terms of the loss; see `Objective.terms`."""
+        """Terms of the loss; see `Objective.terms`. Parts of the gradient may be written by this already."""
 
     def differentiate(self) -> Sequence[str]:
         """Write the gradient of the loss that was evaluated last where the optimizer reads it, once.

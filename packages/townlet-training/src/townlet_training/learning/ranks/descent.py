@@ -47,7 +47,7 @@ class SharedDescent:
         """See `Descent`. Raises `RankError` where another rank cannot be reached."""
         gradient, share = self._optimizer.gradient, minibatch.share(self._rank, self._count)
         terms, moved = _NOTHING, frozenset[str]()
-        gradient.zero_()  # what gets none here may get one elsewhere
+        gradient.zero_()  # what gets none here may get one elsewhere; evaluating writes some already
         # A small minibatch may have less rows than there are ranks.
         if len(share.rows) or len(share.decided):
             terms = self._own.evaluate(share, critic_only=critic_only)

@@ -79,7 +79,6 @@ class Peer:
     def __init__(
         self, device: torch.device, specs: Mapping[str, PolicySpec], network: NetworkConfig, config: PPOConfig
     ) -> None:
-        self._device = device
         drawn = torch.Generator().manual_seed(0)  # what is drawn is overwritten
         self._networks = {
             group: ActorCritic.of(spec, network, generator=drawn).to(device) for group, spec in specs.items()
