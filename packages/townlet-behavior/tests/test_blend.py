@@ -55,7 +55,7 @@ def test_mixture_at_the_ends() -> None:
     assert mixture_log_prob(log_pi, agrees, 0.0).tolist() == [0.0, -math.inf]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_probability_that_underflows_is_still_right() -> None:
     # π = e^-2000 is 0 as a float; log μ = log 0.5 - 2000, or log 0.5 where the script agrees.
     actual = mixture_log_prob(np.array([-2000.0, -2000.0, -np.inf]), bools(False, True, False), 0.5)

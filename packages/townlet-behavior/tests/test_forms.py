@@ -108,7 +108,7 @@ def test_a_joint_log_probability_is_the_sum_over_the_parts() -> None:
     assert np.exp(joint) == pytest.approx([0.1875])
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_what_two_parts_forbid_is_as_impossible_as_a_float32_can_say() -> None:
     log_probs = np.array([[0.0, FLOOR, FLOOR, 0.0, FLOOR]], np.float32)
     assert TWO.log_prob(log_probs, parts((1, 1))).tolist() == [FLOOR]
@@ -208,7 +208,7 @@ def test_one_agents_action_in_plain_numbers(actions: ActionSpec, fed: object, re
         (BOX, ("left", 1.0), r"got \('left', 1.0\): could not convert"),
     ],
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_an_action_that_does_not_exist_is_refused(actions: ActionSpec, fed: object, message: str) -> None:
     with pytest.raises(UnknownActionError, match=f"`action` must be .*{message}"):
         form_of(actions).one(fed)

@@ -184,14 +184,14 @@ def test_a_masked_view_of_a_sound_policy_has_no_faults() -> None:
 
 @pytest.mark.parametrize("faulty", [NAN, INF, -INF])
 @pytest.mark.parametrize("column", ["values", "log_probs"])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_one_number_that_is_not_finite_is_found_among_many_without_a_warning(column: str, faulty: float) -> None:
     arrays = {"values": np.zeros(9, np.float32), "log_probs": np.log(np.full((9, 4), 0.25, np.float32))}
     arrays[column].reshape(-1)[5] = faulty
     assert not sound(Proposals(actions=np.zeros(9, np.int64), **arrays), num_actions=4)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_infinities_of_both_signs_do_not_cancel_out() -> None:
     values = np.array([INF, -INF], np.float32)
     assert not sound(Proposals(actions=np.zeros(2, np.int64), log_probs=None, values=values), num_actions=4)

@@ -71,6 +71,7 @@ def test_it_is_a_parallel_env_without_a_warning(config: TownConfig | None, setti
 def test_pettingzoo_remarks_on_lives_that_were_not_lived_and_on_nothing_else() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what others left open
         parallel_api_test(parallel_env(DEADLY, returns=True), num_cycles=100)
     assert {NEVER_CAME in str(warning.message) for warning in caught} == {True}
 

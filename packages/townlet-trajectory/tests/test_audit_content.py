@@ -29,7 +29,7 @@ def test_as_looking_at_each(column: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"), [([GREATEST, -GREATEST], True), ([1, np.inf], False), ([np.nan, 0], False), ([], True)]
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_where_warnings_are_errors(values: list[float], expected: bool) -> None:
     assert is_finite(np.array(values, np.float32)) == expected
 

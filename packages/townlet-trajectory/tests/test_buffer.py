@@ -207,7 +207,7 @@ def test_lent_rows_are_checked() -> None:
         ({"x": np.array([[1, -np.inf]], np.float32)}, NonFiniteError, "got -inf at tick 7, row 0"),
     ],
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_bad_observations(values: dict[str, np.ndarray], error: type[Exception], message: str) -> None:
     buffer = RolloutBuffer(NARROW, chunk_rows=2)
     with pytest.raises(error, match=message):

@@ -301,7 +301,7 @@ def test_a_dataset_of_samples_that_go_on_after_their_end(tmp_path: Path) -> None
     (tmp_path / "m.json").write_text(json.dumps(names))
     with pytest.warns(LeftOutRowsWarning, match="m.json: 6 of 10 pieces, cut where `dones` are true") as caught:
         source = CaptureSource(tmp_path / "m.json")
-    assert len(caught) == 1
+    assert [one.category for one in caught].count(LeftOutRowsWarning) == 1
     assert source.block_offsets.tolist() == [0, 3, 4]
     assert source.table.agent_ids.tolist() == ["alice", "alice", "alice", "dora"]
     assert source.table.episodes.tolist() == [0, 0, 0, 3]

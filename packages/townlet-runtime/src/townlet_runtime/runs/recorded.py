@@ -115,6 +115,7 @@ def warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
     """Collect the warnings of the block, such as those of readers of recorded data; say each once when it ends."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of whatever happens to be collected meanwhile
         try:
             yield
         finally:
