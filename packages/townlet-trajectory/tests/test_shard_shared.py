@@ -15,6 +15,7 @@ from townlet_trajectory import (
     ArraySpec,
     ArtifactError,
     DatasetInfo,
+    EpisodeLabel,
     OrderError,
     PartOwner,
     PartsReader,
@@ -27,8 +28,10 @@ from townlet_trajectory import (
     save_batch,
     write_shards,
 )
+from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import MAX_SHARDS, parse_shard
 from townlet_trajectory.errors import ManifestError
+from townlet_trajectory.formats.label import label_dataset
 from townlet_trajectory.formats.shards.reader import open_shards
 from townlet_trajectory.formats.shards.targets import require_nothing_there, shard_number
 from townlet_trajectory.storage.folders import LocalFolder
@@ -147,7 +150,7 @@ def test_pieces_of_a_trajectory_in_two_shards_are_one_again(tmp_path: Path) -> N
 def test_an_owner_that_comes_again_goes_back(number: int, tmp_path: Path) -> None:
     """The unbroken part is that of an owner that was broken off after shard 2 and comes again at any shard."""
     recorded(tmp_path / "whole", range(4)).finish()
-    recorded(tmp_path / "broken", range(3))
+    recorded(tmp_path / "broken", range(3)).close()
     folder = tmp_path / "broken" / "parts" / PART
     (folder / ".steps-000007.arrow.0123456789abcdef.tmp").write_bytes(b"half")
     (folder / "steps-000003.arrow").write_bytes(b"of a collection that nobody took")
@@ -200,9 +203,28 @@ def test_a_writer_that_does_not_see_the_claim_writes_nothing(tmp_path: Path) -> 
     assert files_in(tmp_path) == [f"parts/{PART}/begun.json"]
 
 
+def test_labels_wait_for_the_owner_and_are_kept_when_it_comes_again(tmp_path: Path) -> None:
+    owner, everything = recorded(tmp_path, range(2)), TrajectoryFilter()
+    with pytest.raises(ArtifactError, match="lock: another writer holds this directory"):
+        label_dataset(tmp_path, EpisodeLabel.SUCCESS, everything)
+    owner.close()
+    assert label_dataset(tmp_path, EpisodeLabel.SUCCESS, everything).labelled == len(read_shards(tmp_path)) > 0
+    again = owner_of(tmp_path)
+    again.go_back_to(1)
+    again.add(written(tmp_path, 1, 1), SCHEMA)
+    again.finish()
+    labels = read_shards(tmp_path).episode_labels
+    assert (labels[: len(batch_of(0))] == EpisodeLabel.SUCCESS).all()
+    assert (labels[len(batch_of(0)) :] == batch_of(1).episode_labels).all()
+
+
 def test_a_part_is_of_one_owner(tmp_path: Path) -> None:
+    first = owner_of(tmp_path)
+    first.claim()  # of the same owner
+    with pytest.raises(ArtifactError, match="another writer holds this directory"):
+        owner_of(tmp_path)  # with the same token, while the first one has it
+    first.close()
     owner_of(tmp_path)
-    owner_of(tmp_path)  # with the same token
     with pytest.raises(ArtifactError, match="`unit-0000` is taken, it is being written"):
         owner_of(tmp_path, token="of-another-run")
     write_shards(tmp_path / "one", batch_of(1))

@@ -9,6 +9,7 @@ lists them when a checkpoint is due.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -145,7 +146,8 @@ class RunRecord:
     """The record of a run as its own process has it: which shards belong to it.
 
     A context manager: where the block ends without an exception, all that was taken is listed, and what does not belong
-    to the record is removed. Nobody may collect any more then.
+    to the record is removed. Nobody may collect any more then. Until the end nobody else may write to the record, or
+    label it.
 
     Args:
         place: of the record.
@@ -236,9 +238,12 @@ class RunRecord:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None and self._begun:
+        with ExitStack() as stack:
             for owner in self._all:
-                owner.finish()
+                stack.callback(owner.close)
+            if error is None and self._begun:
+                for owner in self._all:
+                    owner.finish()
 
     @property
     def _all(self) -> list[PartOwner]:

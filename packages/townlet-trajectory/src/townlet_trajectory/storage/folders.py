@@ -15,7 +15,7 @@ from typing import Protocol
 
 from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.storage.files import make_directory, write_bytes_atomic, write_bytes_new
-from townlet_trajectory.storage.locks import DirectoryLock, is_unfinished, remove_if_there
+from townlet_trajectory.storage.locks import is_unfinished, remove_if_there, remove_unfinished
 from townlet_trajectory.storage.paths import read_below
 from townlet_trajectory.storage.remote import RemoteFolder
 from townlet_trajectory.storage.urls import Place, Url, named_place
@@ -82,7 +82,8 @@ class Folder(Protocol):
         ...
 
     def remove_unfinished(self) -> None:
-        """Remove what killed writers left unfinished, if there is such a thing; nobody may write meanwhile."""
+        """Remove what killed writers left unfinished, if there is such a thing. Whoever calls it has locked the folder,
+        and nobody else may write meanwhile."""
         ...
 
 
@@ -143,8 +144,7 @@ class LocalFolder:
         remove_if_there(self._directory / name)
 
     def remove_unfinished(self) -> None:
-        with DirectoryLock(self._directory):
-            """Taking the lock has removed it."""
+        remove_unfinished(self._directory)
 
 
 def folder_of(place: str | Path | Url) -> Folder:

@@ -45,7 +45,7 @@ class DirectoryLock:
             raise ArtifactError(self._directory, "lock", reason) from error
         with ExitStack() as stack:
             stack.callback(self.release)
-            _remove_unfinished(self._directory)
+            remove_unfinished(self._directory)
             stack.pop_all()
         return self
 
@@ -123,7 +123,7 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _remove_unfinished(directory: Path) -> None:
+def remove_unfinished(directory: Path) -> None:
     """Remove all temporary files and directories at and below `directory`; its lock must be held. Raises
     `ArtifactError` if a file cannot be removed."""
     for folder, folders, names in os.walk(directory):

@@ -8,6 +8,7 @@ finds its own part, and a writer that sees another disk notices at once.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_
 from townlet_trajectory.formats.shards.parts import PARTS, check_part_name, claim, is_claimed
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.formats.shards.targets import require_alone, shard_number, write_manifest
+from townlet_trajectory.storage.files import DirectoryLock
 from townlet_trajectory.storage.folders import Folder, folder_of
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
 from townlet_trajectory.storage.urls import Url
@@ -114,7 +116,8 @@ class PartWriter:
 class PartOwner:
     """Owns a part that several `PartWriter`s write, and says in its manifest what belongs to it.
 
-    The part is there from the first `list_shards` on, and then always reads to the shards that were listed last.
+    The part is there from the first `list_shards` on, and then always reads to the shards that were listed last. A
+    folder of this machine is locked from `claim` to `close`: whoever would label what is recorded waits until then.
     """
 
     def __init__(
@@ -146,12 +149,16 @@ class PartOwner:
         self._schema: TrajectorySchema | None = None
         self._shards: list[ShardEntry] = []
         self._num_listed = 0
+        self._lock = ExitStack()
 
     def claim(self) -> None:
-        """Take the part, or find that it was taken with the same token. Raises `ArtifactError` if another has it, or
-        the place holds a dataset of a single writer."""
+        """Take the part, or find that it was taken with the same token. Raises `ArtifactError` if another has it or
+        labels it, or the place holds a dataset of a single writer."""
         require_alone(self._root, self._writer)
         claim(self._folder, self._writer, self._token)
+        self._lock.close()
+        if isinstance(self._folder.place, Path):
+            self._lock.enter_context(DirectoryLock(self._folder.place))
 
     def go_back_to(self, number: int) -> None:
         """Keep the shards with lower numbers that are listed, and remove all other files. Nobody may write meanwhile.
@@ -210,10 +217,15 @@ class PartOwner:
         self._num_listed = len(self._shards)
 
     def finish(self) -> None:
-        """List all shards, and remove what does not belong to them. Nobody may write meanwhile. Raises as
-        `list_shards`."""
+        """List all shards, remove what does not belong to them, and let the part go. Nobody may write meanwhile. Raises
+        as `list_shards`."""
         self.list_shards()
         self._remove_others()
+        self.close()
+
+    def close(self) -> None:
+        """Let the part go as it was listed last; nothing happens the second time."""
+        self._lock.close()
 
     def _require_there(self, shards: list[ShardEntry]) -> None:
         files = {name: entry.size for shard in shards for name, entry in shard.files.items()}
