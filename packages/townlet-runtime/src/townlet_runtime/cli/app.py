@@ -6,6 +6,8 @@ at it is refused before the rest is imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -313,12 +315,18 @@ app.command(
 )(watch)
 
 
+@cache
+def _command() -> Callable[..., object]:
+    """Build every command and its options; where one process calls several, as tests do, it is done once."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 128 + n (signal n)."""
     if is_completing():
         leave_markup()
     try:
-        code = app(args=arguments, prog_name="townlet", standalone_mode=False)
+        code = _command()(args=arguments, prog_name="townlet", standalone_mode=False)
     except _UsageError as error:
         from townlet_runtime.cli.console import print_error
 
