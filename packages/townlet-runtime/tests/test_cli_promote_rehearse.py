@@ -11,6 +11,7 @@ from classic_files import write_originals
 from townlet_runtime.cli import main
 from townlet_runtime.cli.promoting.rehearsal import rehearsal_summary
 from townlet_trajectory.evaluation.anneal_results import decide_anneal
+from townlet_trajectory.formats.convert import convert
 
 KEYS = (
     "status results promotion bc ppo bc_passed loss_flag queue_flag intensity_flag decision candidate_ready reasons"
@@ -83,6 +84,18 @@ def test_a_config_without_a_schedule_gets_one_and_may_name_the_data(
     assert rehearsed(tmp_path, config, "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert [(each["cycle"], each["mode"]) for each in summary["results"]] == [(0, "bc"), (1, "ppo"), (2, "ppo")]
+
+
+def test_the_data_may_be_behind_a_url_that_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("fsspec.implementations.memory")
+    convert(originals(), "memory://rehearsed", to="shards")
+    assert rehearsed(tmp_path, config_file(tmp_path), "--manifest", "memory://rehearsed", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bc_passed"] is True
+    config = tmp_path / "plain.yaml"
+    config.write_text(f"{SETTINGS}training: {{bc: {{manifest: 'memory://rehearsed'}}}}\n")
+    assert rehearsed(tmp_path, config) == 2
+    said = "memory://rehearsed: name it again, --manifest URL; one that a file names is not opened"
+    assert said in capsys.readouterr().err
 
 
 def test_flags_and_the_decision_follow_from_the_stages() -> None:

@@ -9,6 +9,7 @@ import pytest
 from classic_files import write_originals
 
 from townlet_runtime.cli import main
+from townlet_trajectory.formats.convert import convert
 
 TOWN = "config_id: tiny\ntown: {agents: 3, episode_ticks: 40, local_window: 7}\nworld: {grid_size: [8, 8]}\n"
 TRAINING = "network: {hidden_sizes: [8]}\ntraining: {num_envs: 2}\n"
@@ -81,6 +82,18 @@ def test_a_second_soak_begins_the_log_anew_and_an_odd_number_of_cycles_ends_with
         (1, "rollout", 2),
         (2, "replay", 2),
     ]
+
+
+def test_a_record_is_read_behind_a_url(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec.implementations.memory")
+    config, capture = town()
+    for name, place in (("here", str(tmp_path / "shards")), ("url", "memory://soaked")):
+        convert(capture, place, to="shards")
+        options = ["--baseline-dir", place, "--output-dir", str(tmp_path / name), "--rollout-ticks", "20"]
+        assert main(["soak", str(config), *options, "--cycles", "1", "--threads", "1", "-q"]) == 0
+    taken = {"epoch_duration_sec": None, "wall_time_s": None}
+    here, url = ({**lines(tmp_path / name)[0], **taken} for name in ("here", "url"))
+    assert here == url and here["data_mode"] == "replay"
 
 
 def test_a_record_of_another_world_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

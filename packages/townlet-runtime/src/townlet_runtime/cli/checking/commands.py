@@ -51,7 +51,10 @@ _JobLoop = Annotated[
     typer.Option("--enforce-job-loop", help="Of no effect: the town's shifts are always on, and paid by the tick."),
 ]
 _Baseline = Annotated[
-    Path, typer.Option("--baseline-dir", metavar="DIR", help="Capture, or other record, that even cycles learn from.")
+    str,
+    typer.Option(
+        "--baseline-dir", metavar="PATH", help="Capture, other record, or URL of shards, that even cycles learn from."
+    ),
 ]
 _OutputDir = Annotated[Path, typer.Option(metavar="DIR", help="Where ppo_soak.jsonl is written, each time anew.")]
 _Cycles = Annotated[int, _count("Cycles: 0, 2, 4, ... on the record, 1, 3, 5, ... on rollouts.", _MOST_UPDATES)]
@@ -119,10 +122,11 @@ def soak(
         require_writable(output_dir)
         from townlet_runtime.cli.checking.soak import SoakOptions
         from townlet_runtime.cli.checking.soak import soak as carry_out
+        from townlet_trajectory.storage.urls import named_place
 
         options = SoakOptions(
             config=config,
-            baseline_dir=baseline_dir,
+            baseline_dir=named_place(baseline_dir),
             output_dir=output_dir,
             cycles=cycles,
             epochs=epochs,

@@ -15,6 +15,7 @@ from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, 
 from townlet_runtime.cli.training.schedule_data import fits_world, open_data_of_schedule
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_trajectory.storage.files import append_line, make_directory, remove_file
+from townlet_trajectory.storage.urls import Place
 
 if TYPE_CHECKING:
     from townlet_runtime.training import MetricsRow
@@ -27,7 +28,7 @@ class SoakOptions:
     """The options of `townlet soak`."""
 
     config: Path | None
-    baseline_dir: Path
+    baseline_dir: Place
     output_dir: Path
     cycles: int
     epochs: int

@@ -63,10 +63,11 @@ _Config = Annotated[
     typer.Option(metavar="FILE", help="Config.  [default: that of the built-in town]", show_default=False),
 ]
 _Manifest = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="FILE",
-        help="Data set that is cloned and replayed.  [default: training.bc.manifest of the config; one must be named]",
+        metavar="PATH",
+        help="Data set that is cloned and replayed, or the URL of shards.  [default: training.bc.manifest of the "
+        "config; one must be named]",
         show_default=False,
     ),
 ]
@@ -129,10 +130,11 @@ def rehearse(
     def command(console: Console) -> int:
         from townlet_runtime.cli.promoting.rehearsal import RehearsalOptions
         from townlet_runtime.cli.promoting.rehearsal import rehearse as carry_out
+        from townlet_trajectory.storage.urls import named_place
 
         options = RehearsalOptions(
             config=config,
-            manifest=manifest,
+            manifest=None if manifest is None else named_place(manifest),
             log_dir=log_dir,
             summary=summary,
             run_dir=run_dir,

@@ -9,12 +9,14 @@ from pathlib import Path
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, ResultKeeper
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training.training_data import place_of
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import require_writable
 from townlet_trajectory.evaluation.anneal_results import decide_anneal
 from townlet_trajectory.storage.files import make_directory, write_json_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
 from townlet_trajectory.storage.paths import read_named
+from townlet_trajectory.storage.urls import Place
 
 SCHEDULE = "[{cycle: 0, mode: bc}, {cycle: 1, mode: ppo, epochs: 2}, {cycle: 2, mode: ppo, epochs: 1}]"
 """Of a config that has none."""
@@ -26,7 +28,7 @@ class RehearsalOptions:
     """The options of `townlet promote rehearse`."""
 
     config: Path | None
-    manifest: Path | None
+    manifest: Place | None
     """None: the one that the config names."""
     log_dir: Path
     summary: Path
@@ -40,7 +42,7 @@ def rehearse(options: RehearsalOptions, console: Console) -> int:
     """Train by the schedule, write and print the summary, and return the exit code.
 
     Raises:
-        CommandError: if there is no data set, or a stage has nothing to learn from.
+        CommandError: if there is no data set, a config names a URL, or a stage has nothing to learn from.
         ConfigError: if the config is wrong.
         ArtifactError: if a file cannot be read or written.
     """
@@ -97,7 +99,7 @@ def _train_options(options: RehearsalOptions) -> TrainOptions:
         named = said.training.get("bc_manifest") or said.training.get("replay_manifest")
         if named is None:
             raise CommandError("a rehearsal learns from a data set: name it with --manifest, or `training.bc.manifest`")
-        manifest = Path(named)
+        manifest = place_of(named, (), name="--manifest")
     return TrainOptions(
         config=options.config,
         mode="anneal",
