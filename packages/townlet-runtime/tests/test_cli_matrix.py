@@ -91,10 +91,6 @@ def test_an_earlier_self_is_exported_as_it_was_met_in_the_end() -> None:
         ([*HALF, "--opponent", "nobody=script"], "`groups` must be of half, agents, got nobody"),
         ([*HALF, "--opponent", "half=past"], "must be past(k) or past(GROUP, k)"),
         ([*HALF, "--opponent", "half=no/such"], "`training.groups.half.policy`: expected learn, script, past(k)"),
-        (
-            [*HALF, "--opponent", "agents=script", "--workers", "2"],
-            "--workers 2: the run has opponents of agents, and workers collect without any; --processes 2 shares",
-        ),
         (["--group", "half"], "--group half: expected NAME=NUMBER, NAME=SHARE or NAME=PATTERN,PATTERN"),
         (["--group", "half=9"], "`environment.groups`: group `half`: expected 1 to 3 more places, got 9"),
         (["--group", "a b=1"], "environment.groups"),

@@ -99,6 +99,7 @@ def test_a_second_process_meets_the_same_opponents(
 ) -> None:
     roles = ["--group", "past=1", "--group", "fixed=1", "--opponent", "past=past(1)"]
     roles += ["--opponent", f"fixed={trained()[0]}", "-q", "--set", "gates.kept_fraction=0"]
+    roles += ["--set", "training.unit_worlds=1"]
     assert main(arguments(tmp_path / "1", "--processes", "1", *roles)) in (0, 1)
     # This process plays nothing, but waits for the other.
     monkeypatch.setattr(WorkerPool, "take", lambda self, tasks: None)
@@ -106,6 +107,10 @@ def test_a_second_process_meets_the_same_opponents(
     assert main(arguments(tmp_path / "2", "--processes", "2", *roles)) in (0, 1)
     assert len(begun) == 1
     assert record_of(tmp_path / "2") == record_of(tmp_path / "1")
+    # Workers that collect meet them too.
+    monkeypatch.setattr(DividedCollector, "collect", None)
+    assert main(arguments(tmp_path / "3", "--workers", "2", *roles)) in (0, 1)
+    assert record_of(tmp_path / "3") == record_of(tmp_path / "1")
 
 
 @pytest.mark.parametrize(("before", "after"), [("2", "1"), ("1", "2")])

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worker_worlds import CONFIG, WORLDS, divided, packed, policy, pool_of, units
+from worker_worlds import CONFIG, SPLIT, WORLDS, divided, packed, policy, pool_of, simulation_of, units
 
 from townlet_runtime.errors import SimulationError, WorkerError
 from townlet_runtime.simulation.interface import AGENTS
-from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.testing import Corridor
 from townlet_runtime.workers.blocks import Arrays
 from townlet_runtime.workers.collected import CollectionReader
 from townlet_runtime.workers.collecting import PooledCollector
@@ -26,7 +24,7 @@ from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.pool import MAX_ATTEMPTS, WorkerPool
 from townlet_runtime.workers.units import Unit, units_of
 from townlet_trajectory.dataset.source import arrays_of
-from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, Opponents
 
 FOUR = {**WORLDS, "num_worlds": 8}
 """Four units of two worlds."""
@@ -45,15 +43,16 @@ def collecting(
 
 
 def collector(pool: WorkerPool, worlds: Message, *, ahead: int = 0) -> PooledCollector:
-    specs = OneGroup(Corridor(CONFIG)).specs
+    specs = simulation_of(worlds, worlds["num_worlds"]).specs
     return PooledCollector(pool, units(worlds), specs, packed=packed, ahead=ahead)
 
 
 def content(collected: Collected) -> dict[str, Any]:
     """Everything of a collection, for comparisons bit by bit."""
     counts = {name: value for name, value in vars(collected).items() if name not in ("batches", "policy_age", "ratio")}
-    arrays = {name: (array.dtype, array.tobytes()) for name, array in arrays_of(collected.batches[AGENTS]).items()}
-    return {**counts, **arrays, "schema": collected.batches[AGENTS].schema}
+    ((group, batch),) = collected.batches.items()
+    arrays = {name: (array.dtype, array.tobytes()) for name, array in arrays_of(batch).items()}
+    return {**counts, **arrays, "group": group, "schema": batch.schema}
 
 
 def alone(
@@ -225,6 +224,62 @@ def test_what_has_begun_ahead_is_saved_and_begun_again() -> None:
         assert rounds(pooled, range(2, 5)) == unbroken[2:]
 
 
+OPPOSED: Message = {**SPLIT, "num_worlds": 8, "unrecorded": [AGENTS]}
+"""One agent of three learns; the others are a group that somebody else plays."""
+MEETINGS: list[tuple[dict[str, AnyActor] | None, Opponents]] = [
+    (None, {AGENTS: None}),
+    (None, {AGENTS: policy(9)[AGENTS]}),
+    ({**policy(1, "first")}, {AGENTS: None}),
+    ({**policy(2, "first")}, {AGENTS: policy(8)[AGENTS]}),
+    ({**policy(3, "first")}, {AGENTS: policy(9)[AGENTS]}),
+]
+"""Who learns and who is met, collection by collection."""
+
+
+def met(own: Any, numbers: range, *, ahead: int = 0) -> list[dict[str, Any]]:
+    found = []
+    for number in numbers:
+        (actors, opponents), ratio = MEETINGS[number], 0.0 if MEETINGS[number][0] is None else 0.5
+        more = {"ahead": [ratio] * ahead} if ahead else {}
+        found.append(content(own.collect(actors, num_ticks=TICKS, ratio=ratio, opponents=opponents, **more)))
+    return found
+
+
+def test_workers_meet_the_opponents_that_one_process_meets(tmp_path: Path) -> None:
+    expected = met(divided(OPPOSED), range(len(MEETINGS)))
+    assert {one["group"] for one in expected} == {"first"}
+    for number, what in ((0, "die"), (3, "raise")):
+        (tmp_path / f"{number}-{what}-1").touch()
+    with collecting(2, {**OPPOSED, "folder": str(tmp_path)}) as pooled:
+        found = met(pooled, range(3))
+        state = pooled.save_state()
+        assert found + met(pooled, range(3, 5)) == expected
+        assert pooled._pool.replaced == 1
+    assert state is not None and not list(tmp_path.iterdir())
+    own = divided(OPPOSED)
+    own.restore(state)
+    assert met(own, range(3, 5)) == expected[3:]
+    # it does matter whom they meet
+    own.restore(state)
+    assert content(own.collect(MEETINGS[3][0], num_ticks=TICKS, ratio=0.5, opponents={AGENTS: None})) != expected[3]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_what_has_begun_ahead_is_against_the_opponents_of_then(first: int) -> None:
+    with collecting(2, OPPOSED, ahead=1) as pooled:
+        met(pooled, range(first, first + 1), ahead=1)
+        state = pooled.save_state()
+        unbroken = met(pooled, range(first, first + 1))
+    assert state is not None
+    own = divided(OPPOSED)
+    again = [one for _ in range(2) for one in met(own, range(first, first + 1))]
+    assert unbroken == again[1:]
+    with collecting(1, OPPOSED, ahead=1) as pooled:
+        pooled.restore(state)
+        # whoever is handed over now comes too late for a collection that has begun
+        assert met(pooled, range(first + 2, first + 3)) == unbroken
+
+
 def test_no_two_units_live_the_same_life() -> None:
     own = units(FOUR)
     assert len({unit.draws_seed for unit in own}) == len(own)
@@ -254,8 +309,6 @@ def test_the_only_unit_of_a_run_is_the_run() -> None:
 
 def test_what_cannot_be_collected_elsewhere_is_refused() -> None:
     with collecting(1, ahead=1) as pooled:
-        with pytest.raises(SimulationError, match="no opponents of the groups another"):
-            pooled.collect(policy(0), num_ticks=TICKS, ratio=1.0, opponents={"another": None})
         with pytest.raises(SimulationError, match="networks of this package"):
             pooled.collect({AGENTS: object()}, num_ticks=TICKS, ratio=1.0)  # type: ignore[dict-item]
         with pytest.raises(SimulationError, match="at most 1 collections ahead, got 2"):

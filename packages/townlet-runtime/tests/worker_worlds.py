@@ -14,7 +14,7 @@ from strategies import LinearPolicy, bridge_config
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.testing import Corridor, CorridorConfig
@@ -93,7 +93,7 @@ SPLIT: Message = {**WORLDS, "groups": {"first": 1}}
 
 def corridors(worlds: Message, of: type[Evaluator] = Evaluator) -> Evaluator:
     return of(
-        lambda count: split_named(OneGroup(Corridors(CONFIG, num_worlds=count)), worlds.get("groups", {})),
+        lambda count: simulation_of(worlds, count),
         config=bridge_config(Corridor(CONFIG)),
         seed=worlds["seed"],
         num_worlds=worlds["num_worlds"],
@@ -104,13 +104,18 @@ def units(worlds: Message) -> list[Unit]:
     return units_of(worlds["num_worlds"], unit_worlds=worlds["unit_worlds"], seed=worlds["seed"])
 
 
-def collector_of(unit: Unit, folder: Path | None = None) -> Collector:
+def simulation_of(worlds: Message, num_worlds: int) -> GroupedSimulation:
+    return split_named(OneGroup(Corridors(CONFIG, num_worlds=num_worlds)), worlds.get("groups", {}))
+
+
+def collector_of(unit: Unit, worlds: Message, folder: Path | None = None) -> Collector:
     return Trouble(
-        OneGroup(Corridors(CONFIG, num_worlds=unit.num_worlds)),
+        simulation_of(worlds, unit.num_worlds),
         config=bridge_config(Corridor(CONFIG)),
         seed=unit.draws_seed,
         max_rows=10_000,
         world_seeds=unit.world_seeds,
+        unrecorded=worlds.get("unrecorded", ()),
         folder=folder,
         index=unit.index,
     )
@@ -119,7 +124,7 @@ def collector_of(unit: Unit, folder: Path | None = None) -> Collector:
 def divided(worlds: Message) -> DividedCollector:
     """What this process collects alone."""
     own = units(worlds)
-    return DividedCollector(own, [collector_of(unit) for unit in own])
+    return DividedCollector(own, [collector_of(unit, worlds) for unit in own])
 
 
 def policy(seed: int, group: str = AGENTS) -> dict[str, LinearPolicy]:
@@ -158,7 +163,7 @@ def workplace(worlds: Message) -> Workplace:
     record = RecordPlace.told(worlds["record"]) if "record" in worlds else None
 
     def begun(index: int) -> OwnWorlds:
-        collector: Collector | RecordingCollector = collector_of(own[index], folder)
+        collector: Collector | RecordingCollector = collector_of(own[index], worlds, folder)
         if record is not None:
             collector = RecordingCollector(collector, record, own[index])
         if folder is not None:

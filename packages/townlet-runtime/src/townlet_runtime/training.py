@@ -282,14 +282,14 @@ def _in_worlds(
     """Make the collector and the evaluator of a run; none of both without worlds."""
     if not worlds:
         return None, None
-    packed = partial(packed_actors, specs)
+    packed = partial(packed_beside, networks=partial(packed_actors, specs))
     pool = workers.pool if workers is not None and workers.collect else None
     sizes = state_sizes(specs, config.network)
     collector = collector_of(config, worlds, bridge, sizes, pool=pool, packed=packed, record=record)
     own = Evaluator(make, config=bridge, seed=config.seed, num_worlds=config.num_envs)
     if workers is None:
         return collector, own
-    return collector, SharedEvaluator(own, workers.pool, packed=partial(packed_beside, networks=packed))
+    return collector, SharedEvaluator(own, workers.pool, packed=packed)
 
 
 def device_note(config: TrainingConfig) -> dict[str, str]:

@@ -90,11 +90,8 @@ def collector_of(
     spec, known = first_spec(worlds[0]), (*worlds[0].behaviors, RANDOM)
     if missing := [name for name in config.baselines if name not in known]:
         raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
-    opposed = opponent_groups(config.groups, worlds[0])
     units = units_of_run(config)
     if pool is not None:
-        if opposed:
-            raise SimulationError(f"workers collect without opponents, got some of {', '.join(opposed)}")
         pooled = PooledCollector(pool, units, worlds[0].specs, packed=packed, ahead=config.collect_ahead)
         return _checked(pooled if record is None else RecordedCollector(pooled, record), spec)
     if config.collect_ahead:

@@ -15,7 +15,7 @@ from townlet_behavior import SavedState, join_groups, split_groups
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.workers.collected import CollectionReader
-from townlet_runtime.workers.tasks import Packed, StateBlock, UnitDone, UnitPlace, UnitTask
+from townlet_runtime.workers.tasks import Packed, StateBlock, UnitCast, UnitDone, UnitPlace, UnitTask
 from townlet_runtime.workers.units import joined_states, joined_units, split_states
 from townlet_trajectory.evaluation.interfaces import NO_OPPONENTS, AnyActor, Collected, Opponents
 
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 _UNITS, _AHEAD = "units", "ahead"
 """Parts of a saved state where collections were begun ahead."""
+_LEARNING, _OPPONENTS = "learning", "opponents/"
+"""Of such a collection, where somebody is not recorded: whether policies are, and before the names of opponents."""
 
 
 @dataclass(kw_only=True)
 class _Round:
     """One collection in all units."""
 
+    cast: UnitCast
     policies: Packed | None
     num_ticks: int
     ratio: float
@@ -93,22 +96,20 @@ class PooledCollector:
             actors: one for each group; None: the script alone. They act in what begins now.
             num_ticks: of every world.
             ratio: share of decisions given to the actors, unless the collection has begun before.
-            opponents: of other groups, who cannot be sent to workers.
-            ahead: the ratios of the collections that come next; they begin now, with the actors of now.
+            opponents: play the groups that are not recorded, in what begins now.
+            ahead: the ratios of the collections that come next; they begin now, with the actors and opponents of now.
 
         Raises:
-            SimulationError: if there are opponents, or policies that cannot be sent to another process.
+            SimulationError: if there are policies that cannot be sent to another process.
             WorkerError: if a unit failed wherever it was tried; names the unit and the first error.
         """
-        if opponents:
-            raise SimulationError(f"workers have no opponents of the groups {', '.join(opponents)}: collect without")
         if len(ahead) > self._ahead:
             raise SimulationError(f"expected at most {self._ahead} collections ahead, got {len(ahead)}")
         coming = (ratio, *ahead)[len(self._rounds) :]
         if coming:
-            policies = None if actors is None else self._pack(actors)
+            cast, policies = UnitCast.of(actors, opponents), self._pack(actors, opponents)
             for each in coming:
-                self._begin(policies, num_ticks, each, begun=self._taken)
+                self._begin(cast, policies, num_ticks, each, begun=self._taken)
         first = self._rounds[0]
         if first.num_ticks != num_ticks:
             raise SimulationError(f"a collection of {first.num_ticks} ticks has begun, one of {num_ticks} is asked for")
@@ -121,13 +122,16 @@ class PooledCollector:
         parts = [one.collected for one in done if one.collected is not None]
         return replace(joined_units(parts, self._units, self._specs), policy_age=age, ratio=first.ratio)
 
-    def _pack(self, actors: Mapping[str, AnyActor]) -> Packed:
-        data = self._packed(actors)
+    def _pack(self, actors: Mapping[str, AnyActor] | None, opponents: Opponents) -> Packed | None:
+        policies = {group: one for group, one in {**(actors or {}), **opponents}.items() if one is not None}
+        if not policies:
+            return None
+        data = self._packed(policies)
         if data is None:
             raise SimulationError("expected policies that can be sent to workers: networks of this package")
         return Packed.of(data)
 
-    def _begin(self, policies: Packed | None, num_ticks: int, ratio: float, *, begun: int) -> None:
+    def _begin(self, cast: UnitCast, policies: Packed | None, num_ticks: int, ratio: float, *, begun: int) -> None:
         """Begin a collection in every unit, as soon as the one before is done there."""
         memories = self._memories[self._begun % len(self._memories)]
         self._begun += 1
@@ -135,6 +139,7 @@ class PooledCollector:
             UnitTask(
                 place,
                 self._places,
+                cast=cast,
                 policies=policies,
                 num_ticks=num_ticks,
                 ratio=ratio,
@@ -144,7 +149,9 @@ class PooledCollector:
             for place, memory in zip(self._places, memories, strict=True)
         ]
         before = self._rounds[-1].tasks if self._rounds else []
-        self._rounds.append(_Round(policies=policies, num_ticks=num_ticks, ratio=ratio, begun=begun, tasks=tasks))
+        self._rounds.append(
+            _Round(cast=cast, policies=policies, num_ticks=num_ticks, ratio=ratio, begun=begun, tasks=tasks)
+        )
         if not before:
             self._pool.submit(tasks, first=True)
         for earlier, task in zip(before, tasks, strict=False):
@@ -180,7 +187,7 @@ class PooledCollector:
 
     def _look(self) -> None:
         """Find out how the worlds begin."""
-        self._begin(None, 0, 0.0, begun=0)
+        self._begin(UnitCast.of(None, NO_OPPONENTS), None, 0, 0.0, begun=0)
         self._kept = [task.result().state for task in self._rounds.popleft().tasks]
 
     def restore(self, state: SavedState) -> None:
@@ -204,6 +211,7 @@ class PooledCollector:
     def _begin_again(self, saved: SavedState) -> None:
         data = saved_array(saved, "policies", dtype=np.uint8, shape=(None,)).tobytes()
         self._begin(
+            _restored_cast(saved, has_policies=bool(data)),
             Packed.of(data) if data else None,
             saved_number(saved, "num_ticks"),
             float(saved_array(saved, "ratio", dtype=np.float64, shape=())),
@@ -212,9 +220,23 @@ class PooledCollector:
 
 
 def _saved_round(each: _Round, *, taken: int) -> dict[str, NDArray[Any]]:
+    opponents = each.cast.opponents
+    cast = {_LEARNING: np.array(each.cast.learning)} if opponents else {}
     return {
+        **cast,
+        **{f"{_OPPONENTS}{group}": np.array(by_policy) for group, by_policy in opponents.items()},
         "policies": np.frombuffer(b"" if each.policies is None else each.policies.data, np.uint8),
         "num_ticks": np.array(each.num_ticks, np.int64),
         "ratio": np.array(each.ratio, np.float64),
         "age": np.array(taken - each.begun, np.int64),
     }
+
+
+def _restored_cast(saved: SavedState, *, has_policies: bool) -> UnitCast:
+    opponents = {
+        name.removeprefix(_OPPONENTS): bool(saved_array(saved, name, dtype=np.bool_, shape=()))
+        for name in saved
+        if name.startswith(_OPPONENTS)
+    }
+    learning = bool(saved_array(saved, _LEARNING, dtype=np.bool_, shape=())) if opponents else has_policies
+    return UnitCast(learning=learning, opponents=opponents)

@@ -136,7 +136,7 @@ class WaveCast:
         return told, self._met(actors)
 
     def _met(self, actors: Mapping[str, AnyActor]) -> Opponents:
-        return {group: actors[group] if by_policy else None for group, by_policy in self.opponents.items()}
+        return _opponents(self.opponents, actors)
 
     @property
     def words(self) -> str:
@@ -150,6 +150,30 @@ class WaveCast:
 
 def _name_of(player: AnyActor | str) -> str | None:
     return player if isinstance(player, str) else None
+
+
+def _opponents(by_policy: Mapping[str, bool], policies: Mapping[str, AnyActor]) -> Opponents:
+    return {group: policies[group] if has_policy else None for group, has_policy in by_policy.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitCast:
+    """Who acts in a collection. Policies are sent beside it, each by the group that it plays."""
+
+    learning: bool
+    """Whether policies act in the groups that are recorded; else the script alone does."""
+    opponents: Mapping[str, bool]
+    """By group that is not recorded, whether a policy plays it; else the script does."""
+
+    @classmethod
+    def of(cls, actors: Mapping[str, AnyActor] | None, opponents: Opponents) -> UnitCast:
+        """Say who acts; the arguments are as of `Collector.collect`."""
+        return cls(learning=actors is not None, opponents={group: one is not None for group, one in opponents.items()})
+
+    def played_by(self, policies: Mapping[str, AnyActor]) -> tuple[Mapping[str, AnyActor] | None, Opponents]:
+        """Undo `of`, with the policies that were sent."""
+        own = {group: one for group, one in policies.items() if group not in self.opponents}
+        return own if self.learning else None, _opponents(self.opponents, policies)
 
 
 class WaveTask(Task[EpisodeScores]):
@@ -240,7 +264,8 @@ class UnitTask(Task[UnitDone]):
     Args:
         at: the worlds.
         places: of all units.
-        policies: that act; None: the script alone.
+        cast: who acts.
+        policies: of the cast; None where it has none.
         num_ticks: at least 0; after 0 there is nothing but the state.
         ratio: share of decisions given to the policies.
         collected: makes a collection of an answer.
@@ -252,6 +277,7 @@ class UnitTask(Task[UnitDone]):
         at: UnitPlace,
         places: Sequence[UnitPlace],
         *,
+        cast: UnitCast,
         policies: Packed | None,
         num_ticks: int,
         ratio: float,
@@ -261,7 +287,7 @@ class UnitTask(Task[UnitDone]):
         super().__init__()
         self.memory = memory
         self.at, self.num_ticks, self.ratio, self._places = at, num_ticks, ratio, places
-        self._policies, self._collected = policies, collected
+        self._cast, self._policies, self._collected = cast, policies, collected
 
     @property
     def words(self) -> str:
@@ -283,6 +309,7 @@ class UnitTask(Task[UnitDone]):
         asked: Message = {
             "index": at.unit.index,
             "rounds": at.rounds,
+            "cast": asdict(self._cast),
             "num_ticks": self.num_ticks,
             "ratio": self.ratio,
             "goes_on": goes_on,

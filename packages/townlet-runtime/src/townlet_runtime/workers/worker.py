@@ -24,7 +24,7 @@ from townlet_runtime.workers.blocks import Arrays, arrays_in, block_of, director
 from townlet_runtime.workers.collected import collection_arrays, collection_message
 from townlet_runtime.workers.messages import Message, read_message, write_message
 from townlet_runtime.workers.recording import RecordingCollector, written_by
-from townlet_runtime.workers.tasks import STATE, WaveCast
+from townlet_runtime.workers.tasks import STATE, UnitCast, WaveCast
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores
 
 _IN_MEMORY = 1 << 16
@@ -120,7 +120,10 @@ class Worker:
             answer: Message = {}
             arrays: dict[str, Any] = {}
             if asked["num_ticks"]:
-                collected = unit.worlds.collector.collect(actors, num_ticks=asked["num_ticks"], ratio=asked["ratio"])
+                own, opponents = UnitCast(**asked["cast"]).played_by(actors or {})
+                collected = unit.worlds.collector.collect(
+                    own, num_ticks=asked["num_ticks"], ratio=asked["ratio"], opponents=opponents
+                )
                 answer, arrays = collection_message(collected), collection_arrays(collected)
                 answer["written"] = written_by([unit.worlds.collector])
                 unit.rounds += 1

@@ -7,7 +7,7 @@ copies, because a learner that meets its present self alone forgets how to beat 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_trajectory.evaluation.interfaces import (
     Actor,
+    AheadCollector,
     AnyActor,
     Collected,
     Collector,
@@ -192,7 +193,10 @@ class GroupOpponents:
         """Return both as they are against these opponents; as they are, where there is none, or no world."""
         if collector is None or evaluator is None or not (self._roles.fixed or self._roles.past):
             return collector, evaluator
-        return _OpposedCollector(collector, self), _OpposedEvaluator(evaluator, self)
+        opposed = _OpposedEvaluator(evaluator, self)
+        if isinstance(collector, AheadCollector):
+            return _OpposedAheadCollector(collector, self, early=collector), opposed
+        return _OpposedCollector(collector, self), opposed
 
     def _weights_of(self, past: EarlierSelf) -> dict[str, Tensor]:
         """The snapshot of so many updates ago, or the oldest there is."""
@@ -221,6 +225,28 @@ class _OpposedCollector:
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         self.collector.restore(state)
+
+
+@dataclass(frozen=True)
+class _OpposedAheadCollector(_OpposedCollector):
+    early: AheadCollector
+    """The same collector. What it begins ahead is against the opponents of now."""
+
+    @property
+    def max_ahead(self) -> int:
+        return self.early.max_ahead
+
+    def collect(
+        self,
+        actors: Mapping[str, Actor] | None,
+        *,
+        num_ticks: int,
+        ratio: float,
+        opponents: Opponents | None = None,
+        ahead: Sequence[float] = (),
+    ) -> Collected:
+        playing = self.opponents.playing() if opponents is None else opponents
+        return self.early.collect(actors, num_ticks=num_ticks, ratio=ratio, opponents=playing, ahead=ahead)
 
 
 @dataclass(frozen=True)

@@ -36,21 +36,15 @@ def workers_of(plan: TrainPlan, training: TrainingConfig) -> Workers | None:
         Workers whose pool is to be closed.
 
     Raises:
-        CommandError: if workers are asked for, and the run has no world, or opponents, without whom they collect.
+        CommandError: if workers are asked for, and the run has no world.
     """
     # Somebody has to collect while this process learns.
     count = plan.workers or min(training.collect_ahead, 1)
-    opposed = [group for group, one in training.groups.items() if one.policy != "learn"]
     if plan.ray is not None and not plan.workers:
         raise CommandError(f"--ray {plan.ray}: say with --workers how many workers the cluster is to have")
     asked = f"--workers {plan.workers}" if plan.workers else f"training.collect_ahead={training.collect_ahead}"
     if count and plan.environment is None:
         raise CommandError(f"{asked}: the run has no world to collect in")
-    if count and opposed:
-        raise CommandError(
-            f"{asked}: the run has opponents of {', '.join(opposed)}, and workers collect without any; "
-            "--processes 2 shares the episodes of evaluations"
-        )
     size = count or (0 if plan.environment is None else _players(plan, training))
     if not size:
         return None
