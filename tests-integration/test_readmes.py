@@ -1,4 +1,4 @@
-"""The first example in a README is short, typed strictly, and needs its package and what that declares alone."""
+"""The first example in a README is short, and needs its package and what that declares alone."""
 
 from __future__ import annotations
 
@@ -93,19 +93,3 @@ def test_other_packages_are_out_of_reach() -> None:
 def test_it_is_short(package: str) -> None:
     statements = [line for line in example(package).splitlines() if line and not line.startswith((" ", ")"))]
     assert len(statements) <= MAX_STATEMENTS
-
-
-def test_they_are_typed_strictly(tmp_path: Path) -> None:
-    pytest.importorskip("mypy")
-    for package in PACKAGES:
-        (tmp_path / f"{package.replace('-', '_')}_example.py").write_text(example(package), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--config-file=",
-        *(path.name for path in tmp_path.glob("*.py")),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "Success: no issues found in 4 source files\n")

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -161,15 +162,18 @@ def main() -> int:
     parser.add_argument("items", nargs="*", metavar="ITEM", help=f"all, or some of: {', '.join(names)}")
     parser.add_argument("--seeds", help="as 0-4,7 (default: those of the item)")
     parser.add_argument("--kept", action="store_true", help="train nothing")
+    parser.add_argument("--jobs", type=int, default=1, help="items that are trained at a time, each with one core")
     said = parser.parse_args()
     if unknown := set(said.items) - {"all", *names}:
         parser.error(f"no item {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     chosen = [item for item in (*ITEMS, *QUICK) if item.name in said.items or ("all" in said.items and item in ITEMS)]
-    held = True
-    for item in chosen or QUICK:
-        seeds = seeds_of(said.seeds or item.seeds)
-        held &= report(item, seeds, results_of(item, seeds, only_kept=said.kept))
-    return 0 if held else 1
+    items = chosen or QUICK
+    seeds = [seeds_of(said.seeds or item.seeds) for item in items]
+    with ThreadPoolExecutor(said.jobs) as pool:
+        # a process each: these threads wait
+        results = pool.map(lambda item, own: results_of(item, own, only_kept=said.kept), items, seeds)
+        held = [report(*each) for each in zip(items, seeds, results, strict=True)]
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":

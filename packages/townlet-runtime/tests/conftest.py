@@ -16,8 +16,8 @@ os.environ.pop("COLUMNS", None)
 
 LOG_LEVEL = logging.getLogger().level
 
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500, stateful_step_count=50)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
@@ -169,6 +169,16 @@ def root_logger_as_it_was() -> Iterator[None]:
     yield
     root.setLevel(LOG_LEVEL)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Draw no report, which takes longer than a small run: for tests that are about something else."""
+    from townlet_runtime.cli.views import results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "draw_report", lambda run, *_, **__: run)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

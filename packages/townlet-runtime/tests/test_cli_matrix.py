@@ -18,6 +18,8 @@ from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.workers.pool import WorkerPool
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 HALF = ["--group", "half=0.5"]
 
 
@@ -35,7 +37,6 @@ def test_against_the_script_only_the_other_group_learns_and_is_exported() -> Non
     run = read_run(run_against("agents=script"))
     assert run.policies.keys() == {"half"}
     assert run.opponents == {"agents": None}
-    assert run.has_report
     scores = run.evaluation.final.learned
     assert scores.group_returns.keys() == {"half", "agents"}
     assert scores.returns == scores.group_returns["half"]

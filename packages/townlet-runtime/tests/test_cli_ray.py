@@ -13,7 +13,10 @@ from ray_nodes import simulated
 from test_cli_workers import MAX_SECONDS, UNITS, record_of
 from tiny_run import arguments
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ray simulates no cluster there")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray simulates no cluster there"),
+]
 NODES = 4
 FOUR_UNITS = [*UNITS, "--set", "training.unit_worlds=1"]
 

@@ -11,6 +11,8 @@ from classic_files import write_originals
 
 from townlet_runtime.cli import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SETTINGS = "config_id: bc\nnetwork: {hidden_sizes: [8]}\nbc: {learning_rate: 0.03}\n"
 KEYS = ["loss", "accuracy", "mode", "manifest"]
 

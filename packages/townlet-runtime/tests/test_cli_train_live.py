@@ -90,6 +90,7 @@ def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == steps[: len(rows)] and rows
 
 
+@pytest.mark.thorough
 def test_a_signal_ends_a_watched_run_as_any_other(tmp_path: Path) -> None:
     with training(tmp_path / "run", "--total-steps", "1000000") as (process, address):
         page = Page(address)

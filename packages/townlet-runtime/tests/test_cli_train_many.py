@@ -17,6 +17,8 @@ from townlet_runtime.cli import main
 from townlet_runtime.cli.commands.train_many import SeedPool, SeedRun, carry_out, progress_lines, time_left
 from townlet_runtime.runs.directory import require_resumable
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = [*OPTIONS, *[part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]]
 
 
@@ -166,6 +168,7 @@ def test_a_failed_run_is_named_at_the_end(tmp_path: Path, capsys: pytest.Capture
     assert out.startswith("mean return")
 
 
+@pytest.mark.thorough
 def test_a_signal_ends_all_and_says_how_to_go_on(tmp_path: Path) -> None:
     many = tmp_path / "many"
     command = [

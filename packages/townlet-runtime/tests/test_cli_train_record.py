@@ -27,6 +27,8 @@ from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.formats.shards.reader import open_shards
 from townlet_trajectory.storage.urls import Url
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MAX_SECONDS = 600.0
 SMALL = [
     *("-q", "--num-envs", "4", "--total-steps", "800", "--processes", "1"),
@@ -79,6 +81,7 @@ def test_the_record_is_what_the_run_learned_from(alone: tuple[Path, Path, list[C
     assert whole.lengths[whole.truncated].tolist() == [40] * int(whole.truncated.sum())  # an episode has 40 ticks
 
 
+@pytest.mark.thorough
 def test_workers_write_the_same_record_and_a_record_changes_nothing(
     alone: tuple[Path, Path, list[Collected]], tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def _empty_store() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_empty_store")
+@pytest.mark.thorough
 def test_a_run_that_is_killed_before_its_first_checkpoint_begins_its_record_again_behind_a_url(
     alone: tuple[Path, Path, list[Collected]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

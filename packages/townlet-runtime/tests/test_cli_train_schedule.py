@@ -298,7 +298,7 @@ REPLAY = ("--mode", "replay", "--train-ppo", "--epochs", "2", "-q")
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("option", ["--replay-manifest", "--data"])
+@pytest.mark.parametrize("option", ["--replay-manifest", pytest.param("--data", marks=pytest.mark.thorough)])
 def test_a_record_is_read_behind_a_url(option: str, shards: str, tmp_path: Path) -> None:
     convert(capture(), tmp_path / "shards", to="shards")
     assert main(command(tmp_path / "here", *REPLAY, "--replay-manifest", str(tmp_path / "shards"))) == 0
@@ -307,6 +307,7 @@ def test_a_record_is_read_behind_a_url(option: str, shards: str, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.thorough
 def test_a_run_on_a_url_goes_on_where_it_is_typed_again(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

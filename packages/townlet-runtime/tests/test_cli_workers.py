@@ -24,6 +24,8 @@ from townlet_runtime.workers.units import DividedCollector
 from townlet_training import WALL_TIME_KEYS
 from townlet_trajectory.evaluation.interfaces import Collected
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MAX_SECONDS = 600.0
 MORE = [
     "-q",
@@ -88,12 +90,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
+@pytest.mark.thorough
 def test_two_processes_come_to_what_one_comes_to(alone: Path, tmp_path: Path, begun: list[WorkerPool]) -> None:
     assert main(arguments(tmp_path / "run", "--processes", "2", *MORE)) in (0, 1)
     assert len(begun) == 1
     assert record_of(tmp_path / "run") == record_of(alone)
 
 
+@pytest.mark.thorough
 def test_a_second_process_meets_the_same_opponents(
     tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +118,7 @@ def test_a_second_process_meets_the_same_opponents(
 
 
 @pytest.mark.parametrize(("before", "after"), [("2", "1"), ("1", "2")])
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_with_another_number_of_processes(
     before: str, after: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,11 +132,13 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(
     assert record_of(run_dir) == record_of(alone)
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_too_small_for_it_has_no_second_process(tmp_path: Path, begun: list[WorkerPool]) -> None:
     assert main(arguments(tmp_path / "run", *MORE)) in (0, 1)
     assert not begun
 
 
+@pytest.mark.thorough
 def test_one_with_enough_to_play_has_one_where_the_cpus_carry_it(
     tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +150,7 @@ def test_one_with_enough_to_play_has_one_where_the_cpus_carry_it(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.thorough
 def test_a_signal_ends_both_processes_while_the_second_one_plays(tmp_path: Path, number: int, code: int) -> None:
     run_dir = tmp_path / "run"
     # So many episodes are played ahead that the second process is never done with them.
@@ -194,6 +202,7 @@ def test_workers_come_to_what_one_process_comes_to(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
+@pytest.mark.thorough
 def test_a_run_whose_workers_are_killed_comes_to_the_same(
     collected_alone: Path, tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +224,7 @@ def test_a_run_whose_workers_are_killed_comes_to_the_same(
     assert record_of(tmp_path / "run") == record_of(collected_alone)
 
 
-@pytest.mark.parametrize(("before", "after"), [("0", "2"), ("2", "0")])
+@pytest.mark.parametrize(("before", "after"), [pytest.param("0", "2", marks=pytest.mark.thorough), ("2", "0")])
 def test_a_run_goes_on_with_another_number_of_workers(
     before: str, after: str, collected_alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +251,7 @@ def broken_after(count: int, collect: Callable[..., Collected]) -> Callable[...,
     return counted
 
 
+@pytest.mark.thorough
 def test_a_run_that_collects_ahead_says_how_old_its_policies_were_and_resumes_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

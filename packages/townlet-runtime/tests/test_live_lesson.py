@@ -116,6 +116,7 @@ def test_what_a_person_showed_is_learned_compared_and_acts(tmp_path: Path) -> No
     np.testing.assert_array_equal(best, right)
 
 
+@pytest.mark.thorough
 def test_a_sitting_that_begins_with_a_policy_compares_with_it(tmp_path: Path) -> None:
     with live(tmp_path) as page:
         show(page, ticks=20)

@@ -34,6 +34,8 @@ from townlet_runtime.workers.tasks import Packed, WaveCast, WaveTask
 from townlet_runtime.workers.threads import THREAD_VARIABLES
 from townlet_runtime.workers.worker import answer_requests
 
+pytestmark = pytest.mark.long
+
 FIRST = 2**31
 
 

@@ -75,6 +75,7 @@ def test_four_nodes_collect_and_play_what_one_process_does(connected: RayCluster
         pool.close()
 
 
+@pytest.mark.thorough
 def test_a_node_that_ends_takes_nothing_with_it(connected: RayCluster, nodes: Any) -> None:
     pool = pool_on(connected, 2)
     try:
@@ -91,7 +92,7 @@ def test_a_node_that_ends_takes_nothing_with_it(connected: RayCluster, nodes: An
             nodes.nodes.append(added(nodes))
 
 
-@pytest.mark.parametrize("what", ["die", "hang"])
+@pytest.mark.parametrize("what", ["die", pytest.param("hang", marks=pytest.mark.thorough)])
 def test_an_actor_that_ends_or_hangs_is_replaced(what: str, connected: RayCluster, tmp_path: Path) -> None:
     (tmp_path / f"1-{what}-").touch()
     pool = pool_on(connected, 2, {**FOUR, "folder": str(tmp_path)}, timeout_s=20.0)
@@ -181,6 +182,7 @@ def actors() -> list[Path]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.thorough
 def test_actors_end_with_the_process_that_owns_them(nodes: Any) -> None:
     before = actors()
     program = _OWNER.format(folder=str(Path(__file__).parent), address=nodes.address)

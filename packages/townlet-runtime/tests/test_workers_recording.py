@@ -34,6 +34,8 @@ from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.formats.shards.reader import PartsReader, open_shards
 from townlet_trajectory.storage.urls import Url
 
+pytestmark = pytest.mark.long
+
 THREE: Message = {**WORLDS, "num_worlds": 6}
 """Three units of two worlds."""
 TICKS = 30
@@ -58,7 +60,7 @@ def recording(
             specs = OneGroup(Corridor(CONFIG)).specs
             yield RecordedCollector(PooledCollector(pool, own, specs, packed=packed, ahead=ahead), record)
         else:
-            each = [RecordingCollector(collector_of(unit), place, unit) for unit in own]
+            each = [RecordingCollector(collector_of(unit, worlds), place, unit) for unit in own]
             yield RecordedCollector(each[0] if len(each) == 1 else DividedCollector(own, each), record)
 
 

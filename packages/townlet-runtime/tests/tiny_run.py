@@ -8,7 +8,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from townlet_runtime.cli import main
+from townlet_runtime.cli.views import results
 
 SETTINGS = {
     "town.agents": "3",
@@ -26,6 +29,7 @@ SETTINGS = {
     "gates.num_resamples": "100",
     "promotion.num_resamples": "100",
 }
+DRAW = results.draw_report
 OPTIONS = ["--total-steps", "360", "--num-envs", "2", "--threads", "1"]
 
 
@@ -41,4 +45,6 @@ def trained() -> tuple[Path, int]:
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     run_dir = folder / "runs" / "one"
-    return run_dir, main(arguments(run_dir, "-q"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "draw_report", DRAW)  # whoever comes first, all others have it too
+        return run_dir, main(arguments(run_dir, "-q"))

@@ -108,7 +108,13 @@ def networks() -> dict[str, tuple[ActorCritic, PolicySpec]]:
 NETWORKS = networks()
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+ALWAYS = ("plain", "gru", "seeing_gru_parts", "clipped")
+"""The exporter takes seconds for each kind; the others have their turn in the session `thorough`."""
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ALWAYS else pytest.param(kind, marks=pytest.mark.thorough) for kind in NETWORKS]
+)
 def test_it_computes_what_the_exporter_of_torch_writes(kind: str) -> None:
     network, spec = NETWORKS[kind]
     card = card_of(network, spec)

@@ -26,6 +26,8 @@ from townlet_training.network.spec import PolicySpec
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 
+pytestmark = pytest.mark.long
+
 ANNEAL = TrainingConfig(
     seed=7,
     total_env_steps=4 * (24 + 8 * 6),
@@ -76,11 +78,13 @@ def test_a_run_of_two_learners_comes_twice_to_the_same_also_when_it_was_broken_o
     assert alone == run(replace(ANNEAL, num_learners=1), tmp_path / "four")
 
 
+@pytest.mark.thorough
 def test_two_groups_learn_with_the_same_processes(tmp_path: Path) -> None:
     config = replace(ANNEAL, mode="ppo", total_env_steps=4 * 8 * 4, baselines=("idle",))
     assert run(config, tmp_path / "one", pair=True) == run(config, tmp_path / "two", pair=True)
 
 
+@pytest.mark.thorough
 def test_three_ranks_with_a_memory_and_less_fragments_than_ranks() -> None:
     with closing(ranks_of(GRU, 3)) as ranks:
         alone, together, again = learned("gru", None), learned("gru", ranks), learned("gru", ranks)
@@ -105,6 +109,7 @@ def test_a_rank_that_is_killed_is_named_and_the_next_update_begins_others() -> N
         assert learner.update(batch).num_updates == 6
 
 
+@pytest.mark.thorough
 def test_a_rank_that_hangs_is_waited_for_no_longer_than_was_said() -> None:
     network, batch = acted("plain")
     with closing(ranks_of(SMALL, timeout_s=3.0)) as ranks:

@@ -263,6 +263,7 @@ WRITERS = [
 
 
 @pytest.mark.long
+@pytest.mark.thorough
 def test_a_run_that_is_killed_at_any_write_comes_to_the_same(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = outcome_of(scheduled(CONFIG, tmp_path / "whole").run(), tmp_path / "whole")

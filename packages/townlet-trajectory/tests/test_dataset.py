@@ -306,7 +306,7 @@ def test_an_empty_selection_has_empty_epochs() -> None:
 CHI_SQUARE_LIMIT = 45.31
 
 
-@pytest.mark.parametrize("slack", [None, 0])
+@pytest.mark.parametrize("slack", [None, pytest.param(0, marks=pytest.mark.thorough)])
 def test_steps_are_drawn_in_proportion_to_their_weights(slack: int | None) -> None:
     weights = np.arange(21.0) % 5 + (np.arange(21) < 10)
     whole = make_batch()
