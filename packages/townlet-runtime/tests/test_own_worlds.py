@@ -58,14 +58,14 @@ def test_a_simulation_needs_no_more_than_three_members() -> None:
 @pytest.mark.parametrize(
     ("factory", "problem"),
     [
-        (lambda num_worlds: "no world", r"must be a `Simulation` \(spec, reset, step\) or a whole .*, got 'no world'"),
+        (lambda num_worlds: "no world", r"expected a `Simulation` \(spec, reset, step\) or a whole .*, got 'no world'"),
         (lambda num_worlds: Corridor(num_worlds=num_worlds + 1), "must have the 2 worlds of `num_worlds`, got 3"),
         (lambda worlds: Corridor(num_worlds=worlds), "must take `num_worlds`, the number of worlds side by side, and"),
         (lambda num_worlds: 1 // 0, "raised ZeroDivisionError"),
     ],
 )
 def test_a_function_that_builds_no_worlds_is_told_what_to_build(factory: Callable[..., Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=f"^the world `mine` {problem}"):
+    with pytest.raises(ConfigError, match=f"^the world `mine`:? {problem}"):
         built(factory)
 
 

@@ -1,18 +1,20 @@
 """Worlds of one's own are trained in by one call."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from garden import Garden
 
+from townlet_runtime import OneGroup, SplitGroups
 from townlet_runtime.cli import main
 from townlet_runtime.errors import RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_runtime.training import TrainingConfig, TrainingError, train
-from townlet_training import NetworkConfig, PromotionConfig
+from townlet_training import GatesConfig, GroupConfig, NetworkConfig, PromotionConfig
 
 
 def corridor(num_worlds: int) -> Corridor:
@@ -92,6 +94,37 @@ def test_a_simulation_of_three_members_is_trained_in_from_scratch(
     messages = [record.getMessage() for record in caplog.records]
     assert "`garden` has no behavior `scripted`: PPO begins from scratch, and is compared with random" in messages
     assert "`garden` cannot be saved: a run in it cannot be resumed" in messages
+
+
+def two_groups(num_worlds: int) -> SplitGroups:
+    return SplitGroups(OneGroup(corridor(num_worlds)), {"first": 1})
+
+
+def test_groups_learn_side_by_side_or_against_each_other(tmp_path: Path) -> None:
+    summary = train(two_groups, small(), tmp_path / "both")
+    assert summary.final is not None and summary.final.learned.group_returns.keys() == {"first", "agents"}
+    assert read_run(tmp_path / "both").policies.keys() == {"first", "agents"}
+    for name, role in (("script", "script"), ("past", "past(1)"), ("frozen", str(tmp_path / "both"))):
+        train(two_groups, small(groups={"agents": GroupConfig(policy=role)}), tmp_path / name)
+        run = read_run(tmp_path / name)
+        assert (run.policies.keys(), run.opponents.keys()) == ({"first"}, {"agents"})
+    kept = (tmp_path / "frozen" / "opponent-agents.onnx").read_bytes()
+    assert kept == (tmp_path / "both" / "policy-agents.onnx").read_bytes()
+
+
+def test_recorded_steps_are_of_the_one_group_that_learns(tmp_path: Path) -> None:
+    train(corridor, small(), tmp_path / "run", record=tmp_path / "recorded")
+    data, clone = [tmp_path / "recorded" / "agents"], small(mode="bc", gates=GatesConfig(clone_accuracy=0.0))
+    with pytest.raises(SimulationError, match="`data` are of one group of agents, and first, agents learn"):
+        train(two_groups, clone, tmp_path / "two", data=data)
+    opposed = replace(clone, groups={"agents": GroupConfig(policy="script")})
+    train(two_groups, opposed, tmp_path / "one", data=data)
+    assert read_run(tmp_path / "one").policies.keys() == {"first"}
+
+
+def test_what_makes_no_worlds_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SimulationError, match=r"expected a `Simulation` \(spec, reset, step\) or a whole .*, got 7"):
+        train(lambda num_worlds: 7, small(), tmp_path / "run")  # type: ignore[arg-type, return-value]
 
 
 def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -15,20 +15,26 @@ from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_runtime.training import TrainingConfig, train
 
 MAKE = """
+from townlet_runtime import OneGroup, SplitGroups
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 
 def make(num_worlds):
     return Corridor(CorridorConfig(episode_ticks=12), num_worlds=num_worlds)
+
+
+def make_two(num_worlds):
+    return SplitGroups(OneGroup(make(num_worlds)), {"first": 1})
 """
 TRAIN = """
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
 from townlet_runtime.training import TrainingConfig, train
-from townlet_training import AnnealConfig, GatesConfig, NetworkConfig, PromotionConfig
+from townlet_training import AnnealConfig, GatesConfig, GroupConfig, NetworkConfig, PromotionConfig
 
 CONFIG = TrainingConfig(
     seed=3,
@@ -47,9 +53,12 @@ CONFIG = TrainingConfig(
 BRIDGE = BridgeConfig(commitment=CommitmentConfig(ticks={"wait": 0, "start": 0, "move": 0, "rest": 3}))
 
 
-def come_to(make, workers, **more):
-    run = Path(sys.argv[1]) / f"{make.__module__}-{workers}"
-    summary = train(make, CONFIG, run, bridge=BRIDGE, workers=workers, **more)
+OPPOSED = replace(CONFIG, groups={"agents": GroupConfig(policy="past(1)")})
+
+
+def come_to(make, workers, config=CONFIG):
+    run = Path(sys.argv[1]) / f"{make.__module__}-{make.__name__}-{workers}"
+    summary = train(make, config, run, bridge=BRIDGE, workers=workers)
     final = summary.final and list(summary.final.learned.returns)
     return [summary.weights_sha256, summary.counters.env_steps, final]
 """
@@ -57,7 +66,8 @@ GUARDED = """
 if __name__ == "__main__":
     import elsewhere
 
-    print(json.dumps([come_to(make, 0), come_to(elsewhere.make, 1), come_to(make, 2)]))
+    opposed = [come_to(make_two, workers, OPPOSED) for workers in (0, 2)]
+    print(json.dumps([come_to(make, 0), come_to(elsewhere.make, 1), come_to(make, 2), *opposed]))
 """
 
 
@@ -82,9 +92,11 @@ def test_workers_come_to_what_the_process_comes_to_alone(folder: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
-    alone, one, two = json.loads(done.stdout)
+    alone, one, two, opposed, opposed_two = json.loads(done.stdout)
     assert alone == one == two
     assert alone[1] == 480 and len(alone[2]) == 10
+    # workers meet the earlier selves that the process meets
+    assert opposed == opposed_two != alone
 
 
 class Maker:
@@ -113,6 +125,8 @@ def test_what_no_worker_can_import_is_refused_before_anything_is_written(tmp_pat
             train(make, small(), tmp_path / "run", workers=1)
     with pytest.raises(SimulationError, match="`workers` must be at least 0, got -1"):
         train(corridor, small(), tmp_path / "run", workers=-1)
+    with pytest.raises(SimulationError, match="`worker_timeout_s` must be a finite number above 0, got 0.0"):
+        train(corridor, small(), tmp_path / "run", workers=1, worker_timeout_s=0.0)
     assert not (tmp_path / "run").exists()
 
 

@@ -27,11 +27,11 @@ from worker_worlds import (
 )
 
 from townlet_runtime.errors import EnvironmentFaultError, WorkerError
+from townlet_runtime.workers.defaults import THREAD_VARIABLES
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message, read_message, write_message
 from townlet_runtime.workers.pool import MAX_ATTEMPTS, WorkerPool
 from townlet_runtime.workers.tasks import Packed, WaveCast, WaveTask
-from townlet_runtime.workers.threads import THREAD_VARIABLES
 from townlet_runtime.workers.worker import answer_requests
 
 pytestmark = pytest.mark.long

@@ -18,11 +18,11 @@ from test_workers_collecting import FOUR, TICKS, alone, collector, content
 from worker_worlds import corridors, packed, policy, workplace
 
 from townlet_runtime.errors import WorkerError
+from townlet_runtime.workers.defaults import THREAD_VARIABLES
 from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.messages import Message
 from townlet_runtime.workers.pool import WorkerPool
 from townlet_runtime.workers.ray_cluster import SURROUNDINGS, RayCluster
-from townlet_runtime.workers.threads import THREAD_VARIABLES
 
 ray = pytest.importorskip("ray")
 

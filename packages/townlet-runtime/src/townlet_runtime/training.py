@@ -22,11 +22,12 @@ from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL
 from townlet_runtime.runs.recorded import RecordedData, opened_record
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.recorded import recorded_actions
-from townlet_runtime.training_files import as_can_be, claimed, made_by, opponents_of, write_records
+from townlet_runtime.training_files import as_can_be, claimed, group_of_data, made_by, opponents_of, write_records
 from townlet_runtime.training_workers import begun_workers
 from townlet_runtime.training_worlds import AnyCollector, Workers, collector_of, made_record, worlds_of
+from townlet_runtime.workers.defaults import WORKER_TIMEOUT_S
 from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.policies import packed_beside
 from townlet_runtime.workers.recording import RunRecord
@@ -133,7 +134,7 @@ def _ignore(_: Progress) -> None:
 
 
 def train(
-    make: Callable[[int], Simulation] | None,
+    make: Callable[[int], Simulation | GroupedSimulation] | None,
     config: TrainingConfig,
     run_dir: Path | str,
     *,
@@ -144,15 +145,16 @@ def train(
     resume: bool = False,
     initial: InitialPolicy | None = None,
     workers: int = 0,
+    worker_timeout_s: float = WORKER_TIMEOUT_S,
     record: Path | str | Url | None = None,
 ) -> RunSummary:
     """Train a policy in worlds of your own, judge it on episodes of their own, export it, and return the scores.
 
     Args:
-        make: builds so many parallel worlds, to train in and for each evaluation, which are closed at their end. None:
-            the clone of `data` is judged by what is held out of it.
-        config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
-            `anneal` becomes `ppo` and missing baselines are left out, with a warning.
+        make: builds so many parallel worlds, to train in and for each evaluation, which are closed at their end; as
+            `SplitGroups` of several agent groups. None: the clone of `data` is judged by what is held out of it.
+        config: of the run; `groups` says who plays them, `baselines` are behaviors of the simulation, and `random`.
+            Without a behavior `scripted`, `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; gets policy (`OnnxPolicy.load` acts without torch), scores, log, checkpoints and at
             last a manifest of them. With `resume` the directory of the run to go on with.
         data: recorded steps of any format, as paths or sources, to clone in the place of the script.
@@ -162,6 +164,7 @@ def train(
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
         initial: the policy that the run begins with, network and all; copied into `run_dir`. None: a fresh one.
         workers: processes that collect, unit by unit, and must find `make`. No result depends on them.
+        worker_timeout_s: after so many seconds, more than 0, a worker that does not answer is replaced.
         record: where all that is collected is written as shards, a directory or a URL. None: nowhere, or as before.
 
     Raises:
@@ -177,17 +180,13 @@ def train(
         config = as_can_be(config, first, initial)
         opponents = opponents_of(config, first, kept=path if resume else None)
         kept = made_record(record, config, first, path, opened, resume=resume, clones=bool(records))
+        steps = {group_of_data(config, first): records} if records else None
+        begin = partial(begun_workers, make, config, bridge, threads=threads, timeout_s=worker_timeout_s)
         prepare = partial(prepare_run, config, worlds, partial(made_by, make), run_dir=path, resume=resume, stop=stop)
+        prepare = partial(prepare, bridge=bridge, on_progress=on_progress, data=steps, opponents=opponents)
         with claimed(path, threads, opponents, initial, resume=resume, record=kept):
-            orchestrator = prepare(
-                bridge=bridge,
-                on_progress=on_progress,
-                data={AGENTS: records} if records else None,
-                opponents=opponents,
-                initial=initial,
-                record=kept,
-                workers=begun_workers(make, config, bridge, threads=threads, count=workers, opened=opened, record=kept),
-            )
+            begun = begin(count=workers, opened=opened, record=kept)
+            orchestrator = prepare(initial=initial, record=kept, workers=begun)
         summary = orchestrator.run()
     if not summary.interrupted:
         write_records(path, summary, config, None if first is None else first_spec(first), threads)

@@ -14,10 +14,10 @@ from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.runs.begun import BegunFile, InitialSource, noted_record
 from townlet_runtime.runs.directory import BEGUN, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
 from townlet_runtime.runs.records import SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
-from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
+from townlet_runtime.simulation.one_group import in_groups
 from townlet_runtime.workers.recording import RunRecord
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
@@ -86,11 +86,27 @@ def write_records(
     write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
 
 
-def made_by(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup:
-    """Build so many worlds of a run that may have none."""
+def made_by(make: Callable[[int], Simulation | GroupedSimulation] | None, num_worlds: int) -> GroupedSimulation:
+    """Build so many worlds of a run that may have none. Raises `SimulationError` if it has none, or if `make` makes
+    another thing."""
     if make is None:
         raise SimulationError("there is no world to play in")
-    return OneGroup(make(num_worlds))
+    return in_groups(make(num_worlds))
+
+
+def group_of_data(config: TrainingConfig, worlds: GroupedSimulation | None) -> str:
+    """Return the group of agents that recorded steps are of: the one that learns.
+
+    Raises:
+        SimulationError: if several do.
+    """
+    if worlds is None:
+        return AGENTS
+    opposed = opponent_groups(config.groups, worlds)
+    learning = [group for group in worlds.specs if group not in opposed]
+    if len(learning) > 1:
+        raise SimulationError(f"`data` are of one group of agents, and {', '.join(learning)} learn")
+    return learning[0]
 
 
 def opponents_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
-    from townlet_runtime.simulation.interface import Simulation
+    from townlet_runtime.simulation.interface import GroupedSimulation, Simulation
     from townlet_runtime.training import TrainingConfig
     from townlet_runtime.training_worlds import Workers
     from townlet_runtime.workers.messages import Message
@@ -28,17 +29,16 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1])\nfrom townlet_runtime.training_worker import main; main()"
 )
 """Of a worker, which finds modules where this process does."""
-_TIMEOUT_S = 600.0
-"""For a unit of collection; then a worker counts as hung."""
 
 
 def begun_workers(
-    make: Callable[[int], Simulation] | None,
+    make: Callable[[int], Simulation | GroupedSimulation] | None,
     config: TrainingConfig,
     bridge: BridgeConfig,
     *,
     threads: int,
     count: int,
+    timeout_s: float,
     opened: ExitStack,
     record: RunRecord | None = None,
 ) -> Workers | None:
@@ -52,6 +52,7 @@ def begun_workers(
         bridge: how script and policy are blended.
         threads: of torch.
         count: of workers, at least 0.
+        timeout_s: after so many seconds one that does not answer is replaced.
         opened: ends them.
         record: of what they collect; None: there is none.
 
@@ -59,12 +60,14 @@ def begun_workers(
         The workers; None for a count of 0.
 
     Raises:
-        SimulationError: if there are no worlds, or workers cannot import what builds them, or this process is a worker
-            that is about to.
+        SimulationError: if `timeout_s` is not above 0, there are no worlds, workers cannot import what builds them, or
+            this process is a worker that is about to.
     """
     require_guarded("`train`")
     if count < 0:
         raise SimulationError(f"`workers` must be at least 0, got {count}")
+    if not 0.0 < timeout_s < math.inf:
+        raise SimulationError(f"`worker_timeout_s` must be a finite number above 0, got {timeout_s}")
     if not count:
         return None
     if make is None:
@@ -81,6 +84,6 @@ def begun_workers(
     }
     path = json.dumps([each for each in sys.path if isinstance(each, str)])
     command = [sys.executable, "-P", "-c", _PROGRAM, path]
-    pool = WorkerPool(lambda place: ProcessLink(command, one_thread=False), count, told, timeout_s=_TIMEOUT_S)
+    pool = WorkerPool(lambda place: ProcessLink(command, one_thread=False), count, told, timeout_s=timeout_s)
     opened.callback(pool.close)
     return Workers(pool=pool, collect=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,12 @@ from townlet_runtime.simulation.interface import (
     GroupedSimulation,
     Observed,
     Picture,
-    Simulation,
     SimulationSpec,
     Stepped,
 )
-from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
+from townlet_runtime.simulation.one_group import OneGroup, in_groups
 
 TAKES = "`num_worlds`, the number of worlds side by side, and `environment.settings` as keyword arguments"
-
-
-@runtime_checkable
-class _OfOneGroup(Simulation, Protocol):
-    """A simulation of one group, as a user's own factory may make it."""
-
-
-@runtime_checkable
-class _OfSeveral(GroupedSimulation, Protocol):
-    """A simulation of several groups, as a user's own factory may make it."""
 
 
 def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mapping[str, Any]) -> GroupedSimulation:
@@ -56,14 +45,10 @@ def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mappin
     """
     label = f"the world `{name}`"
     made: object = made_by(factory, settings={"num_worlds": num_worlds, **settings}, label=label, takes=TAKES)
-    if isinstance(made, _OfSeveral):
-        grouped: GroupedSimulation = CheckedGroups(made)
-    elif isinstance(made, _OfOneGroup):
-        grouped = OneGroup(made)
-    else:
-        raise ConfigError(
-            f"{label} must be a `Simulation` (spec, reset, step) or a whole `GroupedSimulation`, got {made!r}"
-        )
+    try:
+        grouped = in_groups(made)
+    except SimulationError as error:
+        raise ConfigError(f"{label}: {error}") from error
     for spec in grouped.specs.values():
         if spec.num_worlds != num_worlds:
             raise ConfigError(f"{label} must have the {num_worlds} worlds of `num_worlds`, got {spec.num_worlds}")

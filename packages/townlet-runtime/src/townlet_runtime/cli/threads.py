@@ -8,7 +8,7 @@ import stat
 import sys
 from pathlib import Path
 
-from townlet_runtime.workers.threads import THREAD_VARIABLES
+from townlet_runtime.workers.defaults import THREAD_VARIABLES
 
 BEGUN = "begun.json"
 """As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,34 @@ from townlet_runtime.simulation.recorded import Filling, Room
 Answer = TypeVar("Answer")
 _PARTS = ("intake", "simulation")
 """Of a saved state."""
+
+
+@runtime_checkable
+class _OfOneGroup(Simulation, Protocol):
+    """A simulation of one group, as a user's own function may make it."""
+
+
+@runtime_checkable
+class _OfSeveral(GroupedSimulation, Protocol):
+    """A simulation of several groups, as a user's own function may make it."""
+
+
+def in_groups(made: object) -> GroupedSimulation:
+    """Return what a user's own function has made as what the library works with: completed, cast and checked.
+
+    Args:
+        made: a `Simulation`, or a whole `GroupedSimulation`.
+
+    Raises:
+        SimulationError: if it is neither.
+    """
+    if isinstance(made, _OfSeveral):
+        return CheckedGroups(made)
+    if isinstance(made, _OfOneGroup):
+        return OneGroup(made)
+    raise SimulationError(
+        f"expected a `Simulation` (spec, reset, step) or a whole `GroupedSimulation`, got {made!r:.200}"
+    )
 
 
 class OneGroup:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from townlet_runtime.errors import WorkerError
 from townlet_runtime.workers.blocks import Arrays, arrays_in
+from townlet_runtime.workers.defaults import THREAD_VARIABLES
 from townlet_runtime.workers.memory import SharedMemory
 from townlet_runtime.workers.messages import Message, read_message, write_message
-from townlet_runtime.workers.threads import THREAD_VARIABLES
 
 _PATIENCE_S = 10.0
 """Given to a process whose output has ended, to end too."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from townlet_runtime.errors import MissingExtraError, WorkerError
 from townlet_runtime.workers.blocks import Arrays, arrays_in, block_of, directory_of
+from townlet_runtime.workers.defaults import THREAD_VARIABLES
 from townlet_runtime.workers.links import LinkError
 from townlet_runtime.workers.messages import Message
-from townlet_runtime.workers.threads import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from townlet_runtime.workers.memory import SharedMemory

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from townlet_runtime.cli.training.run_options import WORKER_TIMEOUT_S
+from townlet_runtime.workers.defaults import WORKER_TIMEOUT_S
 from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.links import ProcessLink
 from townlet_runtime.workers.messages import Message

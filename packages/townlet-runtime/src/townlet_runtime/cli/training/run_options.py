@@ -13,6 +13,7 @@ from townlet_runtime.cli.completion import metrics_sinks
 from townlet_runtime.cli.options import whole_number
 from townlet_runtime.cli.signatures import Command, number, option, with_options
 from townlet_runtime.cli.threads import AUTO_THREADS, MAX_PROCESSES, MAX_THREADS
+from townlet_runtime.workers.defaults import WORKER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8400
 """Of pages."""
 MAX_WORKERS = 256
-WORKER_TIMEOUT_S = 600.0
 
 
 class DeviceName(StrEnum):
