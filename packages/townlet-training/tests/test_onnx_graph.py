@@ -108,7 +108,7 @@ def networks() -> dict[str, tuple[ActorCritic, PolicySpec]]:
 NETWORKS = networks()
 
 
-ALWAYS = ("plain", "gru", "seeing_gru_parts", "clipped")
+ALWAYS = ("plain", "gru", "clipped")
 """The exporter takes seconds for each kind; the others have their turn in the session `thorough`."""
 
 
