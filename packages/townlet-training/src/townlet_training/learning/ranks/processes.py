@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -36,7 +37,7 @@ TIMEOUT_S = 600.0
 _BEGIN_S = 120.0
 """At least, for all of them to begin."""
 _END_S = 10.0
-"""Given to a process that was killed."""
+"""Given to a process that was killed, or has waited in vain."""
 _SAY_S = 0.5
 """Given to one that failed, to say why."""
 _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
@@ -204,6 +205,16 @@ class Ranks:
             process.join(_SAY_S)
             if process.exitcode:
                 return RankError(f"rank {rank} of {self._count} learners ended with code {process.exitcode}")
+        # Whoever waited for a sum in vain has ended by itself.
+        deadline = time.monotonic() + _END_S
+        for process, _ in self._links:
+            process.join(max(0.0, deadline - time.monotonic()))
+        if hanging := [rank for rank, (process, _) in enumerate(self._links, start=1) if process.is_alive()]:
+            ranks = "ranks" if len(hanging) > 1 else "rank"
+            return RankError(
+                f"{ranks} {', '.join(map(str, hanging))} of {self._count} learners did not come to a gradient step "
+                f"within {self._timeout_s:g} s"
+            )
         return error
 
 
