@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from townlet_trajectory.formats.shards.shared import PartOwner, PartWriter
     from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
-__version__ = "0.4.0"
+__version__ = "0.4.1"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
