@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     )
     from townlet_trajectory.evaluation.teaching import Taught, Teacher
 
-__version__ = "0.4.0"
+__version__ = "0.4.1"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
