@@ -41,6 +41,12 @@ class Together:
         return [folder_of(package) / "tests" for package in new]
 
 
+def _with_extras(wheel: Path) -> str:
+    """A wheel with all of its extras, as a requirement."""
+    metadata = metadata_of(wheel)
+    return f"{metadata.name}[{','.join(metadata.provides_extra or [])}] @ {wheel.as_uri()}"
+
+
 def _version(wheel: Path) -> Version:
     version = metadata_of(wheel).version
     assert version is not None
@@ -116,9 +122,9 @@ def try_out(together: Together, environment: Path, tests: Sequence[Path]) -> str
 
 
 def refuse(together: Together, environment: Path, constraints: Path) -> str:
-    """See that the resolver refuses what the declared ranges exclude; a line that says why."""
+    """See that the resolver refuses what the declared ranges, also those of extras, exclude; a line that says why."""
     command = ["uv", "pip", "install", "--dry-run", "--python", str(environment / "bin" / "python")]
-    command += ["--constraint", str(constraints), *map(str, together.wheels.values())]
+    command += ["--constraint", str(constraints), *map(_with_extras, together.wheels.values())]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode == 0 or "unsatisfiable" not in done.stderr:
         raise WorkspaceError(f"{together.title}: the resolver should refuse it\n{done.stdout}{done.stderr}")
