@@ -8,7 +8,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
-import pytest
 
 from townlet_runtime.config import bridge_config, load_config, script_config, town_config
 from townlet_runtime.core.evaluator import Evaluator
@@ -116,7 +115,6 @@ def test_a_stove_is_no_choice_for_the_poor() -> None:
     assert world.restore(world.save_state()).action_mask[:, stoves].all()
 
 
-@pytest.mark.thorough
 def test_a_run_of_it_begins_and_ends(townlet: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     settings = "training.num_envs=2 training.rollout_ticks=64 training.eval_episodes=10 training.final_episodes=10 "
     settings += "promotion.num_episodes=10 network.hidden_sizes=[8] town.episode_ticks=100"

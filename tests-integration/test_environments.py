@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import pytest
-
 Run = Callable[..., "CompletedProcess[str]"]
 WALL_TIME = {"epoch_duration_sec", "wall_time_s", "env_steps_per_s"}
 GROUPS = "pettingzoo:mpe2.simple_speaker_listener_v4"
@@ -88,7 +86,6 @@ def record_of(run_dir: Path) -> dict[str, object]:
     }
 
 
-@pytest.mark.thorough
 def test_a_run_that_is_killed_twice_comes_to_the_same_end(townlet: Run, tmp_path: Path) -> None:
     options = ["--total-steps", "1200", "--num-envs", "2", "--threads", "1", "--seed", "3", *settings(TOWN)]
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"

@@ -53,7 +53,6 @@ def test_record_and_load() -> None:
     assert "loaded what was recorded" in output
 
 
-@pytest.mark.thorough
 def test_balance_a_pole() -> None:
     table = run("balance_a_pole").partition("mean return of 10 episodes\n")[2].partition("\n\n")[0]
     returns = {words[0]: float(words[1]) for words in map(str.split, table.splitlines())}
@@ -78,7 +77,6 @@ def test_gather_mushrooms() -> None:
     assert policy > 0.4
 
 
-@pytest.mark.thorough
 def test_tune() -> None:
     *trials, best = run("tune").splitlines()
     ended = [line.split()[2] for line in trials]

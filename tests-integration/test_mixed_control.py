@@ -131,7 +131,6 @@ def test_in_worlds_of_pettingzoo(name: str) -> None:
     assert rows > TICKS * len(batches)
 
 
-@pytest.mark.thorough
 def test_in_a_butterfly_world_of_images() -> None:
     name = "pettingzoo.butterfly.cooperative_pong_v6"
     pytest.importorskip(name, exc_type=ImportError)

@@ -16,8 +16,8 @@ os.environ.pop("COLUMNS", None)
 
 LOG_LEVEL = logging.getLogger().level
 
-settings.register_profile("default", deadline=None, max_examples=50)
-settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500, stateful_step_count=50)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 

@@ -65,7 +65,6 @@ def test_what_is_printed_says_how_well_it_was_learned(
     assert read_run(taught).summary.weights_sha256 == read_run(tmp_path / "again").summary.weights_sha256
 
 
-@pytest.mark.thorough
 def test_lines_for_people_name_the_teachers_own_agreement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert distill(tmp_path / "run", "--teacher", "script", "--strategy", "uniform") in (0, 1)
     shown = capsys.readouterr().out
@@ -75,7 +74,6 @@ def test_lines_for_people_name_the_teachers_own_agreement(tmp_path: Path, capsys
     assert settings["strategy"] == "uniform"
 
 
-@pytest.mark.thorough
 def test_a_mind_teaches_in_words_and_its_cost_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = distill(tmp_path / "run", "--json", "--teacher", "minds:frugal")
     assert code in (0, 1)

@@ -48,7 +48,6 @@ def test_against_the_script_only_the_other_group_learns_and_is_exported() -> Non
     assert all(line["tick_share_learned"] > 0.9 for line in full)
 
 
-@pytest.mark.thorough
 def test_a_frozen_opponent_is_kept_noted_and_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     source, _ = trained()
     run_dir = run_against(f"agents={source}")

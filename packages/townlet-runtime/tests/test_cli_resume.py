@@ -157,7 +157,6 @@ def test_a_signal_saves_first_and_says_how_to_go_on(
     assert record_of(run_dir) == record_of(unbroken)
 
 
-@pytest.mark.thorough
 def test_a_run_in_a_world_of_a_module_goes_on_by_the_words_it_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

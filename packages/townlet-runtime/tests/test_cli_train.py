@@ -111,7 +111,6 @@ def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys:
         assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} | cloning == FILES
 
 
-@pytest.mark.thorough
 def test_the_log_is_copied_where_no_schedule_is_followed(tmp_path: Path) -> None:
     run_dir, copy = tmp_path / "run", tmp_path / "ppo.jsonl"
     copy.write_text('{"kept": 1}\n')
@@ -235,7 +234,6 @@ def test_threads_follow_the_network_or_are_named_or_measured(
     assert plan.threads == number
 
 
-@pytest.mark.thorough
 def test_measured_threads_are_noted_and_kept_when_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

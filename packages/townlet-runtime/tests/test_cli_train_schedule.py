@@ -14,7 +14,6 @@ from classic_files import write_originals
 from tiny_run import SETTINGS
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.views import results
 from townlet_runtime.runs.finished import read_run
 from townlet_training import ActorCritic, PolicySpec, weights_sha256
 from townlet_training.run import result
@@ -25,7 +24,7 @@ from townlet_trajectory.formats.convert import convert
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Export nothing and draw nothing: what costs more than the run."""
 
     def noted(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
@@ -33,7 +32,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
     monkeypatch.setattr(result, "export_policy", noted)
-    monkeypatch.setattr(results, "draw_report", lambda run, *_, **__: run)
 
 
 def command(run_dir: Path | None, *more: str) -> list[str]:
@@ -307,7 +305,6 @@ def test_a_record_is_read_behind_a_url(option: str, shards: str, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.thorough
 def test_a_run_on_a_url_goes_on_where_it_is_typed_again(
     shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,13 +132,11 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(
     assert record_of(run_dir) == record_of(alone)
 
 
-@pytest.mark.thorough
 def test_a_run_that_is_too_small_for_it_has_no_second_process(tmp_path: Path, begun: list[WorkerPool]) -> None:
     assert main(arguments(tmp_path / "run", *MORE)) in (0, 1)
     assert not begun
 
 
-@pytest.mark.thorough
 def test_one_with_enough_to_play_has_one_where_the_cpus_carry_it(
     tmp_path: Path, begun: list[WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,8 +36,6 @@ from townlet_runtime.serving.messages import MAX_BYTES, text_message
 from townlet_runtime.serving.serve import Serving, serving
 from townlet_runtime.serving.served import Served
 
-pytestmark = pytest.mark.long
-
 SEED = 5
 FEATURES = {"features": (8,)}
 HELLO = text_message({"type": "hello", "id": 0, "townlet": 1})

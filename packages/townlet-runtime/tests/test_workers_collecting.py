@@ -26,8 +26,6 @@ from townlet_runtime.workers.units import Unit, units_of
 from townlet_trajectory.dataset.source import arrays_of
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, Opponents
 
-pytestmark = pytest.mark.long
-
 FOUR = {**WORLDS, "num_worlds": 8}
 """Four units of two worlds."""
 TICKS = 30
@@ -137,7 +135,6 @@ def test_an_answer_that_cannot_be_read_leaves_the_unit_where_it_was(monkeypatch:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.thorough
 def test_workers_that_are_killed_at_any_moment_change_nothing(seed: int) -> None:
     moments = np.random.default_rng(seed)
     expected = alone(6)

@@ -25,8 +25,6 @@ from townlet_runtime.workers.evaluating import SharedEvaluator
 from townlet_runtime.workers.pool import WorkerPool
 from townlet_trajectory.evaluation.interfaces import AnyActor, EpisodeScores, Opponents
 
-pytestmark = pytest.mark.long
-
 FIRST = 2**31
 SEEDS = np.arange(FIRST, FIRST + 10)
 """Three waves of four worlds, the last of which has two to spare."""

@@ -34,8 +34,6 @@ from townlet_runtime.workers.pool import MAX_ATTEMPTS, WorkerPool
 from townlet_runtime.workers.tasks import Packed, WaveCast, WaveTask
 from townlet_runtime.workers.worker import answer_requests
 
-pytestmark = pytest.mark.long
-
 FIRST = 2**31
 
 

@@ -34,8 +34,6 @@ from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.formats.shards.reader import PartsReader, open_shards
 from townlet_trajectory.storage.urls import Url
 
-pytestmark = pytest.mark.long
-
 THREE: Message = {**WORLDS, "num_worlds": 6}
 """Three units of two worlds."""
 TICKS = 30

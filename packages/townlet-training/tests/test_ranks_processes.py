@@ -26,8 +26,6 @@ from townlet_training.network.spec import PolicySpec
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 
-pytestmark = pytest.mark.long
-
 ANNEAL = TrainingConfig(
     seed=7,
     total_env_steps=4 * (24 + 8 * 6),
@@ -78,7 +76,6 @@ def test_a_run_of_two_learners_comes_twice_to_the_same_also_when_it_was_broken_o
     assert alone == run(replace(ANNEAL, num_learners=1), tmp_path / "four")
 
 
-@pytest.mark.thorough
 def test_two_groups_learn_with_the_same_processes(tmp_path: Path) -> None:
     config = replace(ANNEAL, mode="ppo", total_env_steps=4 * 8 * 4, baselines=("idle",))
     assert run(config, tmp_path / "one", pair=True) == run(config, tmp_path / "two", pair=True)
@@ -109,7 +106,6 @@ def test_a_rank_that_is_killed_is_named_and_the_next_update_begins_others() -> N
         assert learner.update(batch).num_updates == 6
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_rank_that_hangs_is_named_and_waited_for_no_longer_than_was_said(count: int) -> None:
     network, batch = acted("plain")

@@ -236,7 +236,6 @@ def test_curves_that_do_not_meet_are_refused(points: list[tuple[list[float], lis
         learning_curve(points, level=0.05)
 
 
-@pytest.mark.thorough
 def test_the_intervals_cover_as_often_as_their_table_says() -> None:
     # Five normal runs, 400 times: 95 % have deviation 1.1, 90 % have 1.5.
     rng = np.random.default_rng(5)

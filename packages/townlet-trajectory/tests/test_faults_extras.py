@@ -66,7 +66,6 @@ def test_limits_are_exact(limit: Limit, tmp_path: Path) -> None:
                 limit.read(place, measure)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("operation", REPLACEABLE, ids=[operation.name for operation in REPLACEABLE])
 def test_broken_off_at_every_call(operation: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)

@@ -203,7 +203,7 @@ def test_a_writer_that_does_not_see_the_claim_writes_nothing(tmp_path: Path) -> 
     assert files_in(tmp_path) == [f"parts/{PART}/begun.json"]
 
 
-def test_labels_wait_for_the_owner_and_are_kept_when_it_comes_again(tmp_path: Path) -> None:
+def test_labels_are_refused_while_there_is_an_owner_and_kept_when_it_comes_again(tmp_path: Path) -> None:
     owner, everything = recorded(tmp_path, range(2)), TrajectoryFilter()
     with pytest.raises(ArtifactError, match="lock: another writer holds this directory"):
         label_dataset(tmp_path, EpisodeLabel.SUCCESS, everything)

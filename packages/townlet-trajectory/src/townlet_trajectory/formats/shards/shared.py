@@ -117,7 +117,7 @@ class PartOwner:
     """Owns a part that several `PartWriter`s write, and says in its manifest what belongs to it.
 
     The part is there from the first `list_shards` on, and then always reads to the shards that were listed last. A
-    folder of this machine is locked from `claim` to `close`: whoever would label what is recorded waits until then.
+    folder of this machine is locked from `claim` to `close`: labelling what is recorded is refused until then.
     """
 
     def __init__(
